@@ -1,0 +1,1 @@
+"""diptych: self-hosted image generation and editing behind gRPC."""
