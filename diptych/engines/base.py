@@ -1,0 +1,88 @@
+"""What every engine is: named tensors in, named tensors out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diptych.errors import FieldViolation, InvalidRequest
+
+Precision = Literal["fp32", "fp16", "int8"]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, numpy dtype and shape of one tensor; a string in the shape is a size that may vary, such as `"N"`."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} ({', '.join(str(size) for size in self.shape)})"
+
+
+class Engine(Protocol):
+    """One executable graph. `run` is synchronous and may be called from several threads."""
+
+    @property
+    def name(self) -> str:
+        """What executes the graph: `onnxruntime`, `fake`."""
+
+    @property
+    def precision(self) -> Precision:
+        """Number format of the weights."""
+
+    @property
+    def provider(self) -> str:
+        """The device backend in use, such as `CPUExecutionProvider`."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors `run` wants."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """The tensors `run` gives back."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Every output by name; InvalidRequest names each input that does not fit its spec."""
+
+    def close(self) -> None:
+        """Frees the graph; a later `run` raises FailedPrecondition."""
+
+
+def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:
+    """Nothing if the arrays fit the specs; otherwise InvalidRequest with every fault, field `inputs.<name>`."""
+    known = {spec.name for spec in specs}
+    faults = [
+        FieldViolation(f"inputs.{name}", f"the graph has no such input; it takes {', '.join(sorted(known))}")
+        for name in inputs
+        if name not in known
+    ]
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        array = inputs.get(spec.name)
+        fault = f"is missing; give {spec}" if array is None else _fault(spec, array, sizes)
+        if fault:
+            faults.append(FieldViolation(f"inputs.{spec.name}", fault))
+    if faults:
+        raise InvalidRequest(faults, reason="TENSOR_MISMATCH")
+
+
+def _fault(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> str:
+    """What is wrong with an array, or an empty string. `sizes` remembers each named size from the first use on."""
+    if array.dtype != np.dtype(spec.dtype):
+        return f"has dtype {array.dtype}; give {spec}"
+    if array.ndim != len(spec.shape):
+        return f"has shape {array.shape}; give {spec}"
+    for axis, (size, wanted) in enumerate(zip(array.shape, spec.shape, strict=True)):
+        if isinstance(wanted, int):
+            if size != wanted:
+                return f"has size {size} on axis {axis}; give {spec}"
+        elif wanted != "?" and sizes.setdefault(wanted, size) != size:
+            return f"has size {size} on axis {axis}, but {wanted} is {sizes[wanted]} in another input"
+    return ""
