@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN = "diptych"
@@ -250,7 +251,7 @@ def from_status(status: status_pb2.Status) -> DiptychError:
     return error
 
 
-def _pack(message: error_details_pb2.ErrorInfo | error_details_pb2.BadRequest | error_details_pb2.RetryInfo) -> any_pb2.Any:
+def _pack(message: Message) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
