@@ -1,0 +1,1 @@
+"""The three applications: `python -m services.generator`, `services.editor`, `services.orchestrator`."""
