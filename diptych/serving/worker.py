@@ -1,0 +1,53 @@
+"""One thread that owns a device, so that no model ever runs on the event loop."""
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from diptych.errors import ServiceUnavailable
+from diptych.serving.context import find_request
+
+T = TypeVar("T")
+
+
+class Worker:
+    """Runs functions one after another on its own thread, in the order asked."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._closed = False
+
+    async def run(self, function: Callable[..., T], *args: object) -> T:
+        """The result of `function(*args)`, or what it raised.
+
+        A call that has not begun when the caller is cancelled never runs; one that has begun runs to its end and its
+        result is dropped. Waiting and running time go to the current request's clock.
+        """
+        if self._closed:
+            raise ServiceUnavailable(self.name, f"worker {self.name!r} is closed")
+        request = find_request()
+        asked = time.monotonic()
+
+        def timed() -> T:
+            began = time.monotonic()
+            try:
+                return function(*args)
+            except StopIteration as error:
+                # A future cannot carry StopIteration: the waiting task would hang.
+                raise RuntimeError("a call on the worker raised StopIteration") from error
+            finally:
+                if request is not None:
+                    request.clock.queue_seconds += began - asked
+                    request.clock.compute_seconds += time.monotonic() - began
+
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, context.run, timed)
+
+    async def close(self) -> None:
+        """Drops calls that have not begun and returns when the running one is over."""
+        self._closed = True
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)
