@@ -20,7 +20,7 @@ test: .venv/.dev models  ## every test
 
 check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
-	$(BIN)/lint-imports --no-cache && $(BIN)/python protos/check.py --buf $(BUF)
+	$(BIN)/lint-imports --no-cache && $(BIN)/python protos/check.py --buf $(BUF) && $(BIN)/pytest -q tests/contract
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
