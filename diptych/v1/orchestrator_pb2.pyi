@@ -282,7 +282,7 @@ class PlanStep(_message.Message):
 
     @_builtins.property
     def edit(self) -> _editor_pb2.Operation:
-        """One edit. Inputs: the picture, then the operation's second picture if it has one."""
+        """One edit. Inputs: the picture, then the operation's second picture if it has one, then the mask if its selection is one."""
 
     @_builtins.property
     def select(self) -> Global___SelectRegionStep:
@@ -392,6 +392,34 @@ class Clarification(_message.Message):
 Global___Clarification: _TypeAlias = Clarification  # noqa: Y015
 
 @_typing.final
+class Reading(_message.Message):
+    """What the goal asks for, before it is made into steps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    route: Global___Route.ValueType
+    """Which services such operations belong to: generate, vary and animate to the generator, all others to the editor."""
+    @_builtins.property
+    def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Operations asked for, in order, such as "replace_background". A plan has more steps where one operation needs several."""
+
+    def __init__(
+        self,
+        *,
+        route: Global___Route.ValueType = ...,
+        operations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operations", b"operations", "route", b"route"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reading: _TypeAlias = Reading  # noqa: Y015
+
+@_typing.final
 class Plan(_message.Message):
     """What will be done."""
 
@@ -426,6 +454,7 @@ class Plan(_message.Message):
     CLARIFICATION_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """"sha256:" over route, steps and inputs; a changed plan has another. Empty asks the server to compute it."""
     route: Global___Route.ValueType
@@ -454,6 +483,10 @@ class Plan(_message.Message):
     def output(self) -> _image_pb2.OutputOptions:
         """How results are written."""
 
+    @_builtins.property
+    def reading(self) -> Global___Reading:
+        """What was asked for. Unset in a plan that a caller made."""
+
     def __init__(
         self,
         *,
@@ -466,10 +499,11 @@ class Plan(_message.Message):
         clarification: Global___Clarification | None = ...,
         estimated: _duration_pb2.Duration | None = ...,
         output: _image_pb2.OutputOptions | None = ...,
+        reading: Global___Reading | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "estimated", b"estimated", "output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "estimated", b"estimated", "output", b"output", "reading", b"reading"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "confidence", b"confidence", "digest", b"digest", "estimated", b"estimated", "output", b"output", "route", b"route", "slots", b"slots", "steps", b"steps", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "confidence", b"confidence", "digest", b"digest", "estimated", b"estimated", "output", b"output", "reading", b"reading", "route", b"route", "slots", b"slots", "steps", b"steps", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
