@@ -83,6 +83,7 @@ class ContinuousBatcher(Generic[R]):
         *,
         max_rows: int,
         telemetry: Telemetry | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_rows < 1:
             raise ValueError("max_rows must be at least 1")
@@ -90,6 +91,7 @@ class ContinuousBatcher(Generic[R]):
         self._step_rows = step_rows
         self._max_rows = max_rows
         self._telemetry = telemetry or Telemetry("unnamed")
+        self._clock = clock
         self._waiting: list[Place[R]] = []
         self._running: list[Place[R]] = []
         self._owner: dict[Place[R], _Submission[R]] = {}
@@ -117,8 +119,8 @@ class ContinuousBatcher(Generic[R]):
         """
         if self._closed:
             raise ServiceUnavailable(self._worker.name, "the batcher is closed")
-        remaining_seconds(deadline)
-        now = time.monotonic()
+        now = self._clock()
+        remaining_seconds(deadline, now=now)
         places = [Place(row, idle_since=now, deadline=deadline) for row in rows if not row.finished]
         submission = _Submission(places)
         self._owner.update(dict.fromkeys(places, submission))
@@ -155,7 +157,7 @@ class ContinuousBatcher(Generic[R]):
     async def _turn(self) -> None:
         """Takes steps while there are rows."""
         while self._waiting or self._running:
-            choice = choose(self._waiting, self._running, max_rows=self._max_rows, now=time.monotonic())
+            choice = choose(self._waiting, self._running, max_rows=self._max_rows, now=self._clock())
             self._seat(choice)
             if choice.step:
                 await self._step(choice.step)
@@ -169,7 +171,7 @@ class ContinuousBatcher(Generic[R]):
         joining = [place for place in choice.joining if place in self._owner]
         self._waiting = [place for place in self._waiting if place not in joining]
         self._running.extend(joining)
-        now = time.monotonic()
+        now = self._clock()
         for place in joining:
             self._telemetry.waited("batch", now - place.idle_since)
             owner = self._owner[place]
@@ -181,10 +183,10 @@ class ContinuousBatcher(Generic[R]):
 
     async def _step(self, places: Sequence[Place[R]]) -> None:
         """One call of `step_rows`, its outcome handed out to whoever is still there."""
-        began = time.monotonic()
+        began = self._clock()
         call = asyncio.ensure_future(self._worker.run(self._step_rows, [place.row for place in places]))
         await asyncio.wait([call])
-        ended = time.monotonic()
+        ended = self._clock()
         self._telemetry.device_call(len(places), ended - began)
         present = [place for place in places if place in self._owner]
         owners = {self._owner[place] for place in present}
