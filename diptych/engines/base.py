@@ -48,11 +48,26 @@ class Engine(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors `run` gives back."""
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Every output by name; InvalidRequest names each input that does not fit its spec."""
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
 
     def close(self) -> None:
         """Frees the graph; a later `run` raises FailedPrecondition."""
+
+
+def choose_outputs(specs: Sequence[TensorSpec], names: Sequence[str] | None) -> list[TensorSpec]:
+    """The specs of the named outputs, all of them for None; InvalidRequest with every unknown name."""
+    if names is None:
+        return list(specs)
+    by_name = {spec.name: spec for spec in specs}
+    faults = [
+        FieldViolation(f"outputs.{name}", f"the graph has no such output; it gives {', '.join(by_name)}")
+        for name in names
+        if name not in by_name
+    ]
+    if faults:
+        raise InvalidRequest(faults, reason="TENSOR_MISMATCH")
+    return [by_name[name] for name in names]
 
 
 def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:

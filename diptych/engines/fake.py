@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.engines.base import Array, Precision, TensorSpec, check_inputs
+from diptych.engines.base import Array, Precision, TensorSpec, check_inputs, choose_outputs
 from diptych.errors import FailedPrecondition
 
 # "H", "4H", "4*H", "H*4" or "H/8": the sizes that graphs with resizing give their outputs.
@@ -39,11 +39,12 @@ class FakeEngine:
         self._latency = latency
         self._closed = False
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Every output by name; InvalidRequest names each input that does not fit its spec."""
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
         if self._closed:
             raise FailedPrecondition("the fake engine is closed", reason="ENGINE_CLOSED")
         check_inputs(self.inputs, inputs)
+        chosen = choose_outputs(self.outputs, outputs)
         if self._latency:
             time.sleep(self._latency)
         sizes = {
@@ -52,7 +53,7 @@ class FakeEngine:
             for size, wanted in zip(inputs[spec.name].shape, spec.shape, strict=True)
             if isinstance(wanted, str)
         }
-        return {spec.name: self._output(spec, inputs, sizes) for spec in self.outputs}
+        return {spec.name: self._output(spec, inputs, sizes) for spec in chosen}
 
     def close(self) -> None:
         """Ends the engine; a later `run` raises FailedPrecondition."""

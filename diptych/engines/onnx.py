@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from diptych.engines.base import Array, Precision, TensorSpec, check_inputs
+from diptych.engines.base import Array, Precision, TensorSpec, check_inputs, choose_outputs
 from diptych.errors import DataCorrupted, FailedPrecondition, InternalError
 
 _LOG = logging.getLogger(__name__)
@@ -91,13 +91,13 @@ class OnnxEngine:
         self._file = path.name
         self._session: onnxruntime.InferenceSession | None = session
 
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Every output by name; InvalidRequest names each input that does not fit its spec."""
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
         session = self._session
         if session is None:
             raise FailedPrecondition(f"the engine of {self._file} is closed", reason="ENGINE_CLOSED")
         check_inputs(self.inputs, inputs)
-        names = [spec.name for spec in self.outputs]
+        names = [spec.name for spec in choose_outputs(self.outputs, outputs)]
         try:
             results = session.run(names, dict(inputs))
         except _RUN_FAILURES as error:

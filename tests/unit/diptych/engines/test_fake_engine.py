@@ -55,6 +55,8 @@ def test_refuses_what_a_real_engine_refuses() -> None:
         engine.run({"image": np.zeros((1, 3, 4, 4), np.uint8)})
     with pytest.raises(FailedPrecondition, match="cannot tell size 'unknown' of output y"):
         engine.run({"image": np.zeros((1, 3, 4, 4), np.float32)})
+    with pytest.raises(InvalidRequest, match=r"outputs.z: .* gives y"):
+        engine.run({"image": np.zeros((1, 3, 4, 4), np.float32)}, ["z"])
     engine.close()
     with pytest.raises(FailedPrecondition, match="closed"):
         engine.run({"image": np.zeros((1, 3, 4, 4), np.float32)})

@@ -102,3 +102,12 @@ def test_a_provider_this_machine_lacks_is_named(conv_file: Path) -> None:
         OnnxEngine(conv_file, providers=["NoSuchProvider"])
     with pytest.raises(ValueError, match="threads is -1"):
         OnnxEngine(conv_file, threads=-1)
+
+
+def test_gives_only_the_outputs_asked_for(sum_file: Path) -> None:
+    engine = OnnxEngine(sum_file, threads=1)
+    inputs = {"left": np.ones((1, 4), np.float32), "right": np.ones((1, 4), np.float32), "steps": np.array([1])}
+    assert list(engine.run(inputs, ["total"])) == ["total"]
+    assert list(engine.run(inputs)) == ["total", "same_steps"]
+    with pytest.raises(InvalidRequest, match=r"outputs.mean: .* gives total, same_steps"):
+        engine.run(inputs, ["mean"])
