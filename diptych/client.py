@@ -1,11 +1,314 @@
 """`AsyncClient`: every RPC with v1 messages, and on top of them the friendly calls."""
 
+import asyncio
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import Any, Literal, TypeVar
+
+from google.protobuf.message import Message
+
 from diptych.calls import Calls
+from diptych.errors import ClarificationNeeded, FieldViolation, InternalError, InvalidRequest
+from diptych.events import (
+    OnEvent,
+    PlanMade,
+    StepFinished,
+    StepPreview,
+    StepProgress,
+    StepStarted,
+    event_from_message,
+)
+from diptych.findings import AnalyzeResult
+from diptych.inputs import PictureInput, to_message
+from diptych.operations import OperationInput, to_operations
+from diptych.types import (
+    CreateResult,
+    EditResult,
+    Film,
+    GenerateResult,
+    Marking,
+    ModelInfo,
+    Picture,
+    Plan,
+    Record,
+)
+from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2, orchestrator_pb2
+
+Format = Literal["png", "jpeg", "webp", "raw"]
+M = TypeVar("M", bound=Message)
 
 
 class AsyncClient(Calls):
     """Talks to orchestrator, generator and editor.
 
     Addresses are `host:port`; without one the environment decides (`DIPTYCH_ADDRESS`, `DIPTYCH_GENERATOR_ADDRESS`,
-    `DIPTYCH_EDITOR_ADDRESS`), else 127.0.0.1 with ports 50050, 50051 and 50052.
+    `DIPTYCH_EDITOR_ADDRESS`), else 127.0.0.1 with ports 50050, 50051 and 50052. Every failure is a `DiptychError`.
+    `timeout` is in seconds and covers the whole call. `on_event` is called on the event loop: keep it quick.
     """
+
+    async def create(
+        self,
+        goal: str,
+        *,
+        images: Sequence[PictureInput] = (),
+        format: Format | None = None,
+        preview_interval: int = 0,
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> CreateResult:
+        """What comes of a goal in plain words. ClarificationNeeded when it cannot be done without asking."""
+        request = _message(
+            orchestrator_pb2.RunGoalRequest,
+            goal=await _goal(goal, images, format),
+            preview_interval=preview_interval,
+        )
+        async with aclosing(self.run_goal(request, timeout=timeout)) as responses:
+            return await _collect_goal(responses, on_event)
+
+    async def plan(
+        self,
+        goal: str,
+        *,
+        images: Sequence[PictureInput] = (),
+        assumed_images: int | None = None,
+        format: Format | None = None,
+        timeout: float | None = None,
+    ) -> Plan:
+        """What would be done. `assumed_images` plans as though so many pictures were attached."""
+        request = _message(
+            orchestrator_pb2.PlanGoalRequest, goal=await _goal(goal, images, format), assumed_images=assumed_images
+        )
+        return Plan.from_message((await self.plan_goal(request, timeout=timeout)).plan)
+
+    async def run(
+        self,
+        plan: Plan | orchestrator_pb2.Plan,
+        *,
+        images: Sequence[PictureInput] = (),
+        preview_interval: int = 0,
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> CreateResult:
+        """What comes of exactly this plan."""
+        request = _message(
+            orchestrator_pb2.RunPlanRequest,
+            plan=plan.message if isinstance(plan, Plan) else plan,
+            images=await _inputs(images),
+            preview_interval=preview_interval,
+        )
+        async with aclosing(self.run_plan(request, timeout=timeout)) as responses:
+            return await _collect_goal(responses, on_event)
+
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str = "",
+        model: str = "",
+        width: int | None = None,
+        height: int | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        noise_schedule: str = "",
+        init_image: PictureInput | None = None,
+        strength: float | None = None,
+        mask_image: PictureInput | None = None,
+        format: Format | None = None,
+        preview_interval: int = 0,
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> GenerateResult:
+        """Pictures of a prompt; what is left out is the model's default. Names are diffusers'."""
+        spec = _message(
+            generator_pb2.GenerationSpec,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            model=model,
+            width=width,
+            height=height,
+            num_images=num_images,
+            seed=seed,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            noise_schedule=noise_schedule,
+            init_image=await _image(init_image, "init_image"),
+            strength=strength,
+            mask_image=await _image(mask_image, "mask_image"),
+            output=_output(format),
+        )
+        request = _message(generator_pb2.StreamGenerateImageRequest, spec=spec, preview_interval=preview_interval)
+        async with aclosing(self.stream_generate_image(request, timeout=timeout)) as responses:
+            return await _collect_generation(responses, on_event)
+
+    async def edit(
+        self,
+        image: PictureInput,
+        operations: Iterable[OperationInput] | OperationInput,
+        *,
+        format: Format | None = None,
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> EditResult:
+        """The picture after these operations, in order: texts such as "upscale:scale=4", or v1 messages."""
+        spec = editor_pb2.EditSpec(
+            image=await _image(image, "image"), operations=to_operations(operations), output=_output(format)
+        )
+        request = editor_pb2.StreamEditImageRequest(spec=spec)
+        async with aclosing(self.stream_edit_image(request, timeout=timeout)) as responses:
+            return await _collect_edit(responses, on_event)
+
+    async def analyze(
+        self, image: PictureInput, *, kinds: Iterable[str] = (), timeout: float | None = None
+    ) -> AnalyzeResult:
+        """What is in a picture and how it is lit. `kinds` such as "palette"; none means all that the editor can."""
+        known = {name.removeprefix("ANALYSIS_KIND_").lower(): n for name, n in editor_pb2.AnalysisKind.items() if n}
+        wanted = list(kinds)
+        if unknown := [kind for kind in wanted if kind not in known]:
+            raise InvalidRequest.single("kinds", f"{unknown[0]!r} is none of {', '.join(known)}")
+        request = editor_pb2.AnalyzeImageRequest(
+            image=await _image(image, "image"), kinds=[known[kind] for kind in wanted]
+        )
+        return AnalyzeResult.from_message(await self.analyze_image(request, timeout=timeout))
+
+    async def models(self, *, task: str = "", timeout: float | None = 10.0) -> tuple[ModelInfo, ...]:
+        """The models of generator and editor."""
+        request = model_pb2.ListModelsRequest(task=task)
+        generator, editor = await asyncio.gather(
+            self.list_models(request, service="generator", timeout=timeout),
+            self.list_models(request, service="editor", timeout=timeout),
+        )
+        lists = (("generator", generator), ("editor", editor))
+        return tuple(ModelInfo.from_message(service, model) for service, answer in lists for model in answer.models)
+
+
+def _output(format: Format | None) -> image_pb2.OutputOptions | None:
+    if format is None:
+        return None
+    name = f"IMAGE_FORMAT_{format.upper()}"
+    numbers = dict(image_pb2.ImageFormat.items())
+    if name not in numbers:
+        raise InvalidRequest.single("format", f"{format!r} is none of png, jpeg, webp, raw")
+    return image_pb2.OutputOptions(format=numbers[name])
+
+
+def _message(kind: Callable[..., M], **fields: Any) -> M:
+    """A message of the fields that are not None. InvalidRequest names those that it cannot hold."""
+    message = kind()
+    faults = []
+    for key, value in fields.items():
+        if value is None:
+            continue
+        try:
+            message.MergeFrom(kind(**{key: value}))
+        except (TypeError, ValueError):
+            faults.append(FieldViolation(key, f"{value!r} is out of range or of the wrong type"))
+    if faults:
+        raise InvalidRequest(faults)
+    return message
+
+
+async def _image(source: PictureInput | None, field: str) -> image_pb2.Image | None:
+    # Reading and encoding may take a while: off the event loop, where other calls are served.
+    return None if source is None else await asyncio.to_thread(to_message, source, field)
+
+
+async def _inputs(images: Sequence[PictureInput]) -> list[orchestrator_pb2.ImageInput]:
+    if isinstance(images, str | bytes):
+        raise InvalidRequest.single("images", "give a list of pictures, not one")
+    made = [await _image(image, f"images[{number}]") for number, image in enumerate(images)]
+    return [orchestrator_pb2.ImageInput(image=image) for image in made]
+
+
+async def _goal(text: str, images: Sequence[PictureInput], format: Format | None) -> orchestrator_pb2.Goal:
+    return _message(orchestrator_pb2.Goal, text=text, images=await _inputs(images), output=_output(format))
+
+
+async def _collect_goal(
+    responses: AsyncIterable[orchestrator_pb2.RunGoalResponse] | AsyncIterable[orchestrator_pb2.RunPlanResponse],
+    on_event: OnEvent | None,
+) -> CreateResult:
+    plan: Plan | None = None
+    completed: orchestrator_pb2.GoalCompleted | None = None
+    async for response in responses:
+        event = event_from_message(response.event)
+        if isinstance(event, PlanMade):
+            plan = event.plan
+        if response.event.WhichOneof("event") == "completed":
+            completed = response.event.completed
+        if event is not None and on_event is not None:
+            on_event(event)
+    if plan is not None and plan.clarification is not None:
+        asked = plan.clarification
+        raise ClarificationNeeded(asked.question, [option.label for option in asked.options])
+    if plan is None or completed is None:
+        raise InternalError("the orchestrator ended the goal without a result")
+    return CreateResult(
+        tuple(Picture.from_message(image) for image in completed.images),
+        tuple(Film.from_message(video) for video in completed.videos),
+        tuple(Record.from_message(record) for record in completed.records),
+        Marking.from_message(completed.marking),
+        plan,
+        completed.timing.total.ToNanoseconds() / 1e9,
+        completed.timing.compute.ToNanoseconds() / 1e9,
+    )
+
+
+async def _collect_generation(
+    responses: AsyncIterable[generator_pb2.StreamGenerateImageResponse], on_event: OnEvent | None
+) -> GenerateResult:
+    hear = on_event or _ignore
+    images: list[generator_pb2.GeneratedImage] = []
+    steps: dict[int, int] = {}
+    several = 1
+    async for response in responses:
+        match response.WhichOneof("event"):
+            case "accepted":
+                several = max(1, response.accepted.resolved.num_images)
+                hear(StepStarted("1", "generator", "generate"))
+            case "progress":
+                now = response.progress
+                steps[now.index] = now.step
+                words = f"step {now.step} of {now.num_steps}"
+                words = words if several == 1 else f"picture {now.index + 1}: {words}"
+                hear(StepProgress("1", sum(steps.values()) / max(1, now.num_steps * several), words))
+            case "preview":
+                hear(StepPreview("1", Picture.from_message(response.preview.image)))
+            case "image":
+                images.append(response.image)
+            case "completed":
+                result = GenerateResult.from_messages(images, response.completed)
+                hear(StepFinished("1", (result.record,)))
+                return result
+    raise InternalError("the generator ended the stream without a result")
+
+
+async def _collect_edit(
+    responses: AsyncIterable[editor_pb2.StreamEditImageResponse], on_event: OnEvent | None
+) -> EditResult:
+    hear = on_event or _ignore
+    image: image_pb2.Image | None = None
+    records: list[Record] = []
+    started = -1
+    async for response in responses:
+        match response.WhichOneof("event"):
+            case "progress":
+                now = response.progress
+                if now.operation_index > started:
+                    started = now.operation_index
+                    hear(StepStarted(str(started + 1), "editor", now.operation))
+                hear(StepProgress(str(now.operation_index + 1), now.fraction, now.operation))
+            case "step":
+                records.append(Record.from_message(response.step))
+                hear(StepFinished(str(len(records)), (records[-1],)))
+            case "image":
+                image = response.image
+            case "completed" if image is not None:
+                marking = Marking.from_message(response.completed.marking)
+                return EditResult((Picture.from_message(image),), tuple(records), marking)
+    raise InternalError("the editor ended the stream without a result")
+
+
+def _ignore(_: object) -> None:
+    """Nobody listens."""

@@ -5,7 +5,8 @@
     ├── NotFound              NOT_FOUND
     │   └── ModelNotFound
     ├── FailedPrecondition    FAILED_PRECONDITION   right request, wrong moment
-    │   └── ModelNotPulled
+    │   ├── ModelNotPulled
+    │   └── ClarificationNeeded               a question first
     ├── Overloaded            RESOURCE_EXHAUSTED    come back after `retry_after` seconds
     ├── ServiceUnavailable    UNAVAILABLE           names the service
     ├── DeadlineExceeded      DEADLINE_EXCEEDED
@@ -110,6 +111,26 @@ class ModelNotPulled(FailedPrecondition):
         super().__init__(f"model {name!r} is not pulled; run: diptych models pull {name}", metadata={"model": name})
 
 
+class ClarificationNeeded(FailedPrecondition):
+    """A goal cannot be done without asking: `question`, and the short answers that would settle it."""
+
+    default_reason = "CLARIFICATION_NEEDED"
+
+    def __init__(self, question: str, options: Sequence[str] = ()) -> None:
+        super().__init__(question, metadata={f"option_{number}": text for number, text in enumerate(options, 1)})
+
+    @property
+    def question(self) -> str:
+        """What must be answered first."""
+        return self.message
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Possible answers, in order."""
+        numbered = (key.removeprefix("option_") for key in self.metadata if key.startswith("option_"))
+        return tuple(self.metadata[f"option_{n}"] for n in sorted((n for n in numbered if n.isdecimal()), key=int))
+
+
 class Overloaded(DiptychError):
     """The service is full; `retry_after` is its own estimate in seconds."""
 
@@ -208,7 +229,9 @@ _BY_CODE: dict[int, type[DiptychError]] = {
         InternalError,
     )
 }
-_BY_REASON: dict[str, type[DiptychError]] = {kind.default_reason: kind for kind in (ModelNotFound, ModelNotPulled)}
+_BY_REASON: dict[str, type[DiptychError]] = {
+    kind.default_reason: kind for kind in (ModelNotFound, ModelNotPulled, ClarificationNeeded)
+}
 
 
 def to_status(error: DiptychError) -> status_pb2.Status:

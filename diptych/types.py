@@ -1,0 +1,384 @@
+"""What the friendly calls of the client give back: small frozen values, each made from its v1 message.
+
+Names of kinds, routes and labels are the contract's own without their prefix: `GENERATIVE`, `CHAIN`, `STANDARD_EDIT`.
+"""
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.errors import InvalidRequest
+from diptych.v1 import generator_pb2, image_pb2, model_pb2, orchestrator_pb2
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image as PilImage
+
+FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+
+
+def format_of(path: str | Path) -> str:
+    """The picture format that a file name asks for: PNG, JPEG or WEBP. InvalidRequest for other suffixes."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise InvalidRequest.single("output", f"{str(path)!r} must end in one of {', '.join(FORMATS)}")
+    return FORMATS[suffix]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as a service wrote it. `content` is the encoded file; `format` is PNG, JPEG, WEBP or RAW."""
+
+    content: bytes = field(repr=False)
+    format: str
+    width: int
+    height: int
+    seed: int | None = None
+
+    @classmethod
+    def from_message(cls, image: image_pb2.Image, seed: int | None = None) -> "Picture":
+        """The picture in a message."""
+        name = image_pb2.ImageFormat.Name(image.format).removeprefix("IMAGE_FORMAT_")
+        return cls(image.content, name, image.width, image.height, seed)
+
+    @property
+    def bytes(self) -> bytes:
+        """The encoded file."""
+        return self.content
+
+    def to_pil(self) -> "PilImage":
+        """The picture as a Pillow image, RGB or RGBA."""
+        import PIL.Image
+
+        if self.format == "RAW":
+            mode = "RGBA" if len(self.content) == 4 * self.width * self.height else "RGB"
+            return PIL.Image.frombytes(mode, (self.width, self.height), self.content)
+        image = PIL.Image.open(io.BytesIO(self.content))
+        image.load()
+        return image
+
+    def to_numpy(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        """The pixels, (H, W, 3 or 4) uint8."""
+        import numpy as np
+
+        image = self.to_pil()
+        has_alpha = "A" in image.getbands() or "transparency" in image.info
+        return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+
+    def save(self, path: str | Path) -> Path:
+        """The path written. Its suffix decides the format; bytes of that format are written as they are."""
+        target, wanted = Path(path), format_of(path)
+        content = self.content
+        if wanted != self.format:
+            from diptych.images import encode
+
+            content = encode(self.to_numpy(), image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{wanted}"))
+        target.write_bytes(content)
+        return target
+
+
+@dataclass(frozen=True)
+class Film:
+    """One film. `format` is MP4 or WEBP."""
+
+    content: bytes = field(repr=False)
+    format: str
+    width: int
+    height: int
+    num_frames: int
+    frames_per_second: float
+
+    @classmethod
+    def from_message(cls, video: image_pb2.Video) -> "Film":
+        """The film in a message."""
+        name = image_pb2.VideoFormat.Name(video.format).removeprefix("VIDEO_FORMAT_")
+        return cls(video.content, name, video.width, video.height, video.num_frames, video.frames_per_second)
+
+    def save(self, path: str | Path) -> Path:
+        """The path written; the bytes are written as they are."""
+        target = Path(path)
+        target.write_bytes(self.content)
+        return target
+
+
+@dataclass(frozen=True)
+class ModelUse:
+    """Exactly which model did the work. `kind` is GENERATIVE, EDITING, ANALYSIS or ALGORITHM."""
+
+    name: str
+    version: str
+    digest: str
+    kind: str
+    engine: str
+    precision: str
+
+    @classmethod
+    def from_message(cls, ref: image_pb2.ModelRef) -> "ModelUse":
+        """The model in a message."""
+        kind = image_pb2.ModelKind.Name(ref.kind).removeprefix("MODEL_KIND_")
+        return cls(ref.name, ref.version, ref.digest, kind, ref.engine, ref.precision)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was done in one step, as the service that did it wrote it. Times in seconds, sizes in pixels.
+
+    `effect` is CHANGED, NO_EFFECT, or UNSPECIFIED for a step that takes no picture.
+    """
+
+    step_id: str
+    service: str
+    operation: str
+    models: tuple[ModelUse, ...]
+    queue_seconds: float
+    compute_seconds: float
+    total_seconds: float
+    width: int
+    height: int
+    effect: str
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def from_message(cls, record: image_pb2.StepRecord) -> "Record":
+        """The record in a message."""
+        return cls(
+            record.step_id,
+            record.service,
+            record.operation,
+            tuple(ModelUse.from_message(ref) for ref in record.models),
+            record.timing.queue.ToNanoseconds() / 1e9,
+            record.timing.compute.ToNanoseconds() / 1e9,
+            record.timing.total.ToNanoseconds() / 1e9,
+            record.width,
+            record.height,
+            image_pb2.Effect.Name(record.effect.effect).removeprefix("EFFECT_"),
+            dict(record.parameters),
+        )
+
+
+@dataclass(frozen=True)
+class Marking:
+    """How a result must be labelled: GENERATED, PARTLY_GENERATED or STANDARD_EDIT, and the steps that caused it."""
+
+    label: str
+    step_ids: tuple[str, ...]
+
+    @classmethod
+    def from_message(cls, verdict: image_pb2.MarkingVerdict) -> "Marking":
+        """The verdict in a message."""
+        return cls(image_pb2.Marking.Name(verdict.marking).removeprefix("MARKING_"), tuple(verdict.step_ids))
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """One call to one service. `inputs`: "image 0" for the goal's pictures, "step 1" for earlier results."""
+
+    id: str
+    service: str
+    operation: str
+    inputs: tuple[str, ...]
+    reason: str
+
+    @classmethod
+    def from_message(cls, step: orchestrator_pb2.PlanStep) -> "PlanStep":
+        """The step in a message."""
+        inputs = tuple(
+            f"image {one.goal_image}" if one.WhichOneof("source") == "goal_image" else f"step {one.step_id}"
+            for one in step.inputs
+        )
+        return cls(step.id, step.service, step.operation, inputs, step.reason)
+
+
+@dataclass(frozen=True)
+class Option:
+    """One answer to a question. `plan` is ready for `run`."""
+
+    label: str
+    needs_image: bool
+    plan: "Plan"
+
+
+@dataclass(frozen=True)
+class Clarification:
+    """What must be known first: one question and two to four answers."""
+
+    question: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a goal asks for, before it is made into steps. Routes as in `Plan`; operations in order."""
+
+    route: str
+    operations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be done. `route` says which services take part: GENERATE, EDIT, CHAIN (both) or CLARIFY (none yet).
+
+    `message` is the v1 plan, the one that `run` sends back unchanged.
+    """
+
+    route: str
+    reading: Reading
+    steps: tuple[PlanStep, ...]
+    slots: Mapping[str, str]
+    confidence: float
+    why: str
+    clarification: Clarification | None
+    digest: str
+    message: orchestrator_pb2.Plan = field(repr=False, compare=False)
+
+    @classmethod
+    def from_message(cls, plan: orchestrator_pb2.Plan) -> "Plan":
+        """The plan in a message."""
+        clarification = None
+        if plan.HasField("clarification"):
+            options = tuple(
+                Option(option.label, option.needs_image, cls.from_message(option.plan))
+                for option in plan.clarification.options
+            )
+            clarification = Clarification(plan.clarification.question, options)
+        steps = tuple(PlanStep.from_message(step) for step in plan.steps)
+        read = plan.HasField("reading")
+        reading = Reading(
+            _route(plan.reading.route if read else plan.route),
+            tuple(plan.reading.operations) if read else tuple(step.operation for step in steps),
+        )
+        return cls(
+            _route(plan.route),
+            reading,
+            steps,
+            dict(plan.slots),
+            plan.confidence,
+            plan.why,
+            clarification,
+            plan.digest,
+            plan,
+        )
+
+
+def _route(route: orchestrator_pb2.Route.ValueType) -> str:
+    return orchestrator_pb2.Route.Name(route).removeprefix("ROUTE_")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One model of a service. `state` is NOT_PULLED, AVAILABLE, LOADING, READY or FAILED."""
+
+    service: str
+    model: ModelUse
+    task: str
+    state: str
+    license: str
+    origin: str
+    description: str
+    defaults: Mapping[str, str]
+    detail: str
+
+    @classmethod
+    def from_message(cls, service: str, model: model_pb2.Model) -> "ModelInfo":
+        """The model in a message of `service`."""
+        state = model_pb2.ModelState.Name(model.state).removeprefix("MODEL_STATE_")
+        return cls(
+            service,
+            ModelUse.from_message(model.ref),
+            model.task,
+            state,
+            model.license,
+            model.origin,
+            model.description,
+            dict(model.defaults),
+            model.detail,
+        )
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Results that hold pictures; the short forms speak of the first."""
+
+    images: tuple[Picture, ...]
+
+    @property
+    def image(self) -> Picture:
+        """The first picture. LookupError when there is none."""
+        if not self.images:
+            raise LookupError("the result holds no picture")
+        return self.images[0]
+
+    @property
+    def bytes(self) -> bytes:
+        """The first picture's encoded file."""
+        return self.image.bytes
+
+    def to_pil(self) -> "PilImage":
+        """The first picture as a Pillow image."""
+        return self.image.to_pil()
+
+    def save(self, path: str | Path) -> tuple[Path, ...]:
+        """The paths written: `path` for one picture; `name-1.png`, `name-2.png`, ... for several."""
+        return tuple(picture.save(to) for picture, to in zip(self.images, self.paths(path), strict=True))
+
+    def paths(self, path: str | Path) -> tuple[Path, ...]:
+        """Where `save` would write."""
+        base, several = Path(path), len(self.images) > 1
+        numbered = (base.with_name(f"{base.stem}-{i}{base.suffix}") for i in range(1, len(self.images) + 1))
+        return tuple(numbered) if several else (base,) * len(self.images)
+
+
+@dataclass(frozen=True)
+class GenerateResult(Pictures):
+    """Pictures of one prompt. `images[i].seed` repeats picture i; `dropped_prompt` is what the model did not read."""
+
+    record: Record
+    marking: Marking
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    dropped_prompt: str
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The one step's record, as in the other results."""
+        return (self.record,)
+
+    @classmethod
+    def from_messages(
+        cls, images: Iterable[generator_pb2.GeneratedImage], completed: generator_pb2.GenerationCompleted
+    ) -> "GenerateResult":
+        """The result of a finished stream."""
+        pictures = tuple(Picture.from_message(one.image, one.seed) for one in sorted(images, key=lambda one: one.index))
+        resolved = completed.resolved
+        return cls(
+            pictures,
+            Record.from_message(completed.record),
+            Marking.from_message(completed.marking),
+            resolved.seed,
+            resolved.num_inference_steps,
+            resolved.guidance_scale,
+            resolved.dropped_prompt,
+        )
+
+
+@dataclass(frozen=True)
+class EditResult(Pictures):
+    """One edited picture, with one record for each operation."""
+
+    records: tuple[Record, ...]
+    marking: Marking
+
+
+@dataclass(frozen=True)
+class CreateResult(Pictures):
+    """What came of a goal. `total_seconds` minus `compute_seconds` is the orchestrator's own time."""
+
+    films: tuple[Film, ...]
+    records: tuple[Record, ...]
+    marking: Marking
+    plan: Plan
+    total_seconds: float
+    compute_seconds: float
