@@ -22,11 +22,12 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(eq=False)
 class Place(Generic[R]):
-    """A row's place in the batcher. `idle_since`: when it arrived or last stepped, monotonic seconds."""
+    """A row's place in the batcher. Times in monotonic seconds; `idle_since`: when it joined or last stepped."""
 
     row: R
-    idle_since: float
+    arrived: float
     deadline: float | None = None
+    idle_since: float = 0.0
     steps: int = 0
 
 
@@ -42,17 +43,18 @@ class Choice(Generic[R]):
 def choose(waiting: Sequence[Place[R]], running: Sequence[Place[R]], *, max_rows: int, now: float) -> Choice[R]:
     """The places that expire, those that join, and those that step now: all of one key.
 
-    `waiting` and `running` are in order of arrival. Joining is first come, first served, whatever the key, so a stream
-    of rows of one key cannot keep another out; `running` with the joined never exceeds `max_rows`. Then the key whose
-    row has been idle longest steps with all its rows, so keys take turns. Equal ages go by order of arrival.
+    `waiting` and `running` are in order of arrival. Joining is first come, first served, whatever the key, and
+    `running` with the joined never exceeds `max_rows`. Of the keys aboard, the one idle longest takes the step with all
+    its rows. Who joins begins to be idle now, however long it waited: otherwise a long line of one key would pass every
+    row of another that is already half done.
     """
     expired = tuple(place for place in (*running, *waiting) if place.deadline is not None and place.deadline <= now)
     gone = {id(place) for place in expired}
     staying = [place for place in running if id(place) not in gone]
     hopeful = [place for place in waiting if id(place) not in gone]
     joining = tuple(hopeful[: max(0, max_rows - len(staying))])
-    aboard = (*staying, *joining)
-    if not aboard:
+    if not staying and not joining:
         return Choice(expired, joining, ())
-    turn = min(aboard, key=lambda place: place.idle_since).row.key
-    return Choice(expired, joining, tuple(place for place in aboard if place.row.key == turn))
+    first = min(staying, key=lambda place: place.idle_since) if staying else joining[0]
+    turn = first.row.key
+    return Choice(expired, joining, tuple(place for place in (*staying, *joining) if place.row.key == turn))

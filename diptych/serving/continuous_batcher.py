@@ -121,7 +121,7 @@ class ContinuousBatcher(Generic[R]):
             raise ServiceUnavailable(self._worker.name, "the batcher is closed")
         now = self._clock()
         remaining_seconds(deadline, now=now)
-        places = [Place(row, idle_since=now, deadline=deadline) for row in rows if not row.finished]
+        places = [Place(row, arrived=now, deadline=deadline) for row in rows if not row.finished]
         submission = _Submission(places)
         self._owner.update(dict.fromkeys(places, submission))
         self._waiting.extend(places)
@@ -173,10 +173,11 @@ class ContinuousBatcher(Generic[R]):
         self._running.extend(joining)
         now = self._clock()
         for place in joining:
-            self._telemetry.waited("batch", now - place.idle_since)
+            self._telemetry.waited("batch", now - place.arrived)
+            place.idle_since = now
             owner = self._owner[place]
             if owner.request is not None and not owner.joined:
-                owner.request.clock.queue_seconds += now - place.idle_since
+                owner.request.clock.queue_seconds += now - place.arrived
             owner.joined = True  # Later rows of the same request wait while it already computes.
         self._telemetry.rows_running(len(self._running))
         self._telemetry.waiting("batch", len(self._waiting))

@@ -1,0 +1,85 @@
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from diptych.errors import InvalidRequest, NotFound, Unsupported
+from diptych.serving.model_service import ModelServicer
+from diptych.v1 import image_pb2, model_pb2
+
+NO_CONTEXT = cast("grpc.aio.ServicerContext[Any, Any]", None)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    name: str
+    task: str
+    version: str = "1.0"
+    kind: str = "EDITING"
+    license: str = "MIT"
+    origin: str = "made up"
+    description: str = "A toy."
+    precision: str = "fp32"
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+
+class Catalog:
+    def manifests(self) -> list[Manifest]:
+        return [
+            Manifest("zoom", "upscale", defaults={"scale": 4, "mode": "photo"}),
+            Manifest("cut", "matting"),
+            Manifest("far", "matting"),
+            Manifest("words", "text-embedding"),
+        ]
+
+    def state(self, name: str) -> str:
+        return "NOT_PULLED" if name == "far" else "READY"
+
+
+@pytest.fixture
+def servicer() -> ModelServicer:
+    ref = image_pb2.ModelRef(name="zoom", version="1.0", digest="sha256:00", engine="fake")
+    return ModelServicer(Catalog(), loaded={"zoom": ref}, tasks={"upscale", "matting"})
+
+
+async def test_models_of_this_service_by_name_with_their_state(servicer: ModelServicer) -> None:
+    models = (await servicer.ListModels(model_pb2.ListModelsRequest(), NO_CONTEXT)).models
+    assert [(model.ref.name, model.state) for model in models] == [
+        ("cut", model_pb2.MODEL_STATE_AVAILABLE),
+        ("far", model_pb2.MODEL_STATE_NOT_PULLED),
+        ("zoom", model_pb2.MODEL_STATE_READY),
+    ]
+    assert "diptych models pull far" in models[1].detail
+    assert models[0].ref.kind == image_pb2.MODEL_KIND_EDITING
+    assert models[2].ref.digest == "sha256:00"
+    assert dict(models[2].defaults) == {"scale": "4", "mode": "photo"}
+
+
+async def test_models_for_one_task(servicer: ModelServicer) -> None:
+    models = (await servicer.ListModels(model_pb2.ListModelsRequest(task="upscale"), NO_CONTEXT)).models
+    assert [model.ref.name for model in models] == ["zoom"]
+
+
+async def test_one_model(servicer: ModelServicer) -> None:
+    found = await servicer.GetModel(model_pb2.GetModelRequest(name="zoom", version="1.0"), NO_CONTEXT)
+    assert found.model.ref.name == "zoom"
+
+
+@pytest.mark.parametrize(("name", "version"), [("nothing", ""), ("zoom", "9.9"), ("words", "")])
+async def test_an_unknown_model_is_told_with_those_there_are(servicer: ModelServicer, name: str, version: str) -> None:
+    with pytest.raises(NotFound, match=r"zoom 1\.0") as error:
+        await servicer.GetModel(model_pb2.GetModelRequest(name=name, version=version), NO_CONTEXT)
+    assert error.value.reason == "MODEL_NOT_FOUND"
+
+
+async def test_an_empty_name_is_the_callers_fault(servicer: ModelServicer) -> None:
+    with pytest.raises(InvalidRequest, match="name"):
+        await servicer.GetModel(model_pb2.GetModelRequest(), NO_CONTEXT)
+
+
+async def test_loading_and_unloading_say_why_not(servicer: ModelServicer) -> None:
+    with pytest.raises(Unsupported, match="restart"):
+        await servicer.LoadModel(model_pb2.LoadModelRequest(name="zoom"), NO_CONTEXT)
+    with pytest.raises(Unsupported, match="stop it"):
+        await servicer.UnloadModel(model_pb2.UnloadModelRequest(name="zoom"), NO_CONTEXT)
