@@ -1,0 +1,47 @@
+"""A peer's failure in the caller's terms: the plan step that failed, the caller's own picture that is at fault."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from diptych.errors import DiptychError, FieldViolation, InvalidRequest
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.plan import operation_of, service_of
+
+_OPERATION = re.compile(r"spec\.operations\[(\d+)\]")
+
+
+def failing_step(error: DiptychError, steps: Sequence[v1.PlanStep], ended: int) -> v1.PlanStep:
+    """Which of the steps of one call failed, when `ended` of them had ended.
+
+    What the editor says counts first (it refuses a request before it runs anything), then how far it had come.
+    """
+    named = error.metadata.get("operation_index", "")
+    if named.isdigit() and int(named) < len(steps):
+        return steps[int(named)]
+    if isinstance(error, InvalidRequest):
+        found = [int(match[1]) for fault in error.violations if (match := _OPERATION.match(fault.field))]
+        if found and min(found) < len(steps):
+            return steps[min(found)]
+    return steps[min(ended, len(steps) - 1)]
+
+
+def name_step(error: DiptychError, step: v1.PlanStep, pictures: Mapping[str, str]) -> DiptychError:
+    """The same error with the step's id, operation and service in its metadata; code, reason and violations stay.
+
+    `pictures` tells for paths in the peer's request which picture of the caller's own request went there.
+    """
+    error.metadata["step_id"] = step.id
+    error.metadata["operation"] = operation_of(step)
+    error.metadata["service"] = service_of(step)
+    if isinstance(error, InvalidRequest):
+        error.violations = tuple(
+            FieldViolation(_renamed(fault.field, pictures), fault.description) for fault in error.violations
+        )
+    return error
+
+
+def _renamed(field: str, pictures: Mapping[str, str]) -> str:
+    for theirs, ours in pictures.items():
+        if field == theirs or field.startswith(f"{theirs}."):
+            return ours + field.removeprefix(theirs)
+    return field
