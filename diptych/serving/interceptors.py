@@ -50,16 +50,23 @@ class InFlight:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def begin(self) -> None:
-        """Counts a call in."""
+    def begin(self) -> Callable[[], None]:
+        """Counts a call in. It is out once the function returned was called twice: handler over, and answer sent.
+
+        Which comes first depends on who ends the call. Draining needs both: an answer still on its way must arrive, and
+        a handler still cleaning up must not find its worker closed.
+        """
         self.count += 1
         self._idle.clear()
+        halves = iter((False, True))
 
-    def end(self) -> None:
-        """Counts a call out."""
-        self.count -= 1
-        if self.count == 0:
-            self._idle.set()
+        def end_half() -> None:
+            if next(halves):
+                self.count -= 1
+                if self.count == 0:
+                    self._idle.set()
+
+        return end_half
 
     async def wait_idle(self, seconds: float) -> bool:
         """Whether all calls ended within `seconds`."""
@@ -167,11 +174,9 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         request = RequestContext(call.request_id(), call.method, certificate_name(context.auth_context()), deadline)
         enter_request(request)
         self._telemetry.request_began(call.method)
-        if call.work:
-            self.in_flight.begin()
-            # Not in `finally`: the answer must have left before draining may stop the server.
-            leave: Any = lambda _: self.in_flight.end()  # noqa: E731 - gRPC's own type for it takes no function
-            context.add_done_callback(leave)
+        end_half = self.in_flight.begin() if call.work else _nothing
+        on_sent: Any = lambda _: end_half()  # noqa: E731 - gRPC's own type for it takes no function
+        context.add_done_callback(on_sent)
         code = grpc.StatusCode.OK.name
         try:
             await context.send_initial_metadata(((REQUEST_ID, request.request_id),))
@@ -197,6 +202,11 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             seconds = request.clock.total_seconds()
             self._telemetry.request_ended(call.method, code, seconds)
             logger.info("call ended", extra={"fields": _facts(request, code, seconds)})
+            end_half()
+
+
+def _nothing() -> None:
+    """Ends a call that draining does not wait for."""
 
 
 def _named(request: RequestContext, caller: str) -> RequestContext:

@@ -19,7 +19,7 @@ from prometheus_client import start_http_server
 from diptych.errors import DiptychError
 from diptych.serving.auth import Tokens, TokensFileError
 from diptych.serving.config import ServiceConfig
-from diptych.serving.interceptors import RequestInterceptor
+from diptych.serving.interceptors import InFlight, RequestInterceptor
 from diptych.serving.lifecycle import Lifecycle, State
 from diptych.serving.telemetry import Telemetry, configure_logging
 
@@ -64,6 +64,11 @@ class ServiceServer:
         """`host:port` as clients write it."""
         return _join(self.config.host, self.port)
 
+    @property
+    def in_flight(self) -> InFlight:
+        """The accepted calls that have not ended."""
+        return self._interceptor.in_flight
+
     async def start(self) -> None:
         """Binds, serves and becomes READY. StartupError when port or files do not allow it."""
         self._interceptor = RequestInterceptor(
@@ -79,22 +84,31 @@ class ServiceServer:
         reflection.enable_server_reflection(names, self._server)
         await self._publish_health(State.STARTING)
         self.lifecycle.on_change(self._publish_health)
-        self.port = self._bind()
-        self._start_metrics()
-        await self._server.start()
+        started = False
+        try:
+            self.port = self._bind()
+            self._start_metrics()
+            await self._server.start()
+            started = True
+        finally:
+            if not started:
+                await self._close()
         await self.lifecycle.enter(State.READY)
         logger.info("ready", extra={"fields": {"address": self.address, "tls": self.config.tls}})
 
     async def stop(self) -> None:
         """Refuses new work, lets accepted work finish for at most `drain_seconds`, then closes everything."""
         await self.lifecycle.enter(State.DRAINING)
-        in_flight = self._interceptor.in_flight
-        logger.info("draining", extra={"fields": {"in_flight": in_flight.count}})
-        if not await in_flight.wait_idle(self.config.drain_seconds):
-            logger.warning("drain time is over", extra={"fields": {"cut_off": in_flight.count}})
-            await self._server.stop(None)
+        logger.info("draining", extra={"fields": {"in_flight": self.in_flight.count}})
+        if not await self.in_flight.wait_idle(self.config.drain_seconds):
+            logger.warning("drain time is over", extra={"fields": {"cut_off": self.in_flight.count}})
+            await self._close()
         else:
-            await self._server.stop(_LAST_BYTES_SECONDS)
+            await self._close(_LAST_BYTES_SECONDS)
+
+    async def _close(self, grace: float | None = None) -> None:
+        await self._server.stop(grace)
+        await self.in_flight.wait_idle(_LAST_BYTES_SECONDS)  # Handlers cut off clean up before their workers close.
         await self.lifecycle.enter(State.STOPPED)
         if self._stop_metrics is not None:
             await asyncio.to_thread(self._stop_metrics)
