@@ -247,4 +247,6 @@ def run_service(config: C, build: Callable[[C], Awaitable[ServiceServer]]) -> in
     except DiptychError as error:
         print(f"{config.service}: {error.message}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # While loading; once it serves, signals drain.
+        return 128 + signal.SIGINT
     return 0
