@@ -57,7 +57,9 @@ def to_hsv(rgb: Floats) -> Floats:
     span = np.maximum(high - low, 1e-6)
     red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]
     hue = np.where(
-        high == red, (green - blue) / span % 6, np.where(high == green, (blue - red) / span + 2, (red - green) / span + 4)
+        high == red,
+        (green - blue) / span % 6,
+        np.where(high == green, (blue - red) / span + 2, (red - green) / span + 4),
     )
     saturation = np.where(high > 1e-6, (high - low) / np.maximum(high, 1e-6), 0)
     return np.stack([hue * 60, saturation, high], -1).astype(np.float32)

@@ -1,6 +1,6 @@
 """Pairs pictures with sentences and embeds every sentence once with the frozen text encoder.
 
-    python -m training.generator.condition --work build/generator --encoder model.onnx --tokenizer tokenizer.json
+    python -m training.generator.condition --work .build/generator --encoder model.onnx --tokenizer tokenizer.json
 
 Reads what prepare wrote; writes samples.npy (S, 6) int32, captions.json and embeddings.npy (C, 16, 384) float16.
 The encoder is the file that serves the model: int8 with dynamic quantisation, so each sentence is embedded alone.
@@ -47,7 +47,7 @@ class TextEncoder:
 
 
 def draw_samples(index: dict[str, Any], data: dict[str, Any], count: int, seed: int) -> list[tuple[int, str, str]]:
-    """(variant, background word, caption) of `count` training samples."""
+    """(variant, background word, caption) of at most `count` training samples; held-out pairs are never drawn."""
     rng = random.Random(seed)
     native: dict[int, int] = {}
     painted: dict[int, list[int]] = {}
@@ -68,12 +68,20 @@ def draw_samples(index: dict[str, Any], data: dict[str, Any], count: int, seed: 
         repainted = drawing in painted and rng.random() < data["recoloured"]
         chosen = rng.choice(painted[drawing]) if repainted else native[drawing]
         colour = index["variants"][chosen]["colour"]
+        if f"{colour} {concept['noun']}" in data["held_out"]:
+            continue
         say_colour = bool(colour) and (repainted or rng.random() < 0.45)
         background = "white" if rng.random() < data["plain_white"] else rng.choice([o for o in others if o != colour])
         style = data["packs"][index["drawings"][drawing]["pack"]]["style"] if rng.random() < data["styled"] else ""
         said = background if background != "white" or rng.random() < 0.2 else ""
         text = caption(
-            concept["noun"], concept["others"], colour=colour, say_colour=say_colour, style=style, background=said, rng=rng
+            concept["noun"],
+            concept["others"],
+            colour=colour,
+            say_colour=say_colour,
+            style=style,
+            background=said,
+            rng=rng,
         )
         samples.append((chosen, background, text))
     return samples
@@ -82,7 +90,7 @@ def draw_samples(index: dict[str, Any], data: dict[str, Any], count: int, seed: 
 def main() -> None:
     """Writes the samples and their embeddings."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/generator"))
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
     parser.add_argument("--count", type=int, default=100_000)

@@ -1,6 +1,6 @@
 """The decoder: latents -> 256 px art. A small convolutional network trained against the drawings themselves.
 
-    python -m training.generator.decoder --work build/generator --minutes 15
+    python -m training.generator.decoder --work .build/generator --minutes 15
 
 Resumes from decoder.pt. Latents are disturbed in training, because those of a denoiser are never exact.
 """
@@ -44,7 +44,7 @@ class Decoder(nn.Module):
     def __init__(self, code: PatchCode, channels: int, widths: tuple[int, int, int]) -> None:
         super().__init__()
         deep, middle, fine = widths
-        self.code = code
+        self.linear = code
         self.body = nn.Sequential(
             nn.Conv2d(channels, deep, 3, padding=1),
             *[Residual(deep) for _ in range(3)],
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         """Pixels, not clamped."""
-        base = interpolate(self.code.decode(latents), scale_factor=4, mode="bilinear", align_corners=False)
+        base = interpolate(self.linear.decode(latents), scale_factor=4, mode="bilinear", align_corners=False)
         return base + self.body(latents)
 
 
@@ -103,14 +103,14 @@ def load_decoder(work: Path, settings: dict[str, Any], channels: int) -> tuple[D
 def main() -> None:
     """Trains for `--minutes`, the learning rate falling to a tenth at the end."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/generator"))
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--minutes", type=float, default=15)
     options = parser.parse_args()
     config = read_config()
     settings = config["decoder"]
     torch.set_num_threads(1)
     decoder, state = load_decoder(options.work, settings, config["latents"]["channels"])
-    code = decoder.code
+    code = decoder.linear
     parameters = list(decoder.body.parameters())
     optimizer = torch.optim.AdamW(parameters, settings["learning_rate"], (0.9, 0.99), weight_decay=0.0)
     if state:
@@ -137,7 +137,10 @@ def main() -> None:
         if step % 100 == 0:
             print(f"step {step} psnr {10 * math.log10(4 / np.mean(errors)):.2f} dB", flush=True)
             errors.clear()
-            torch.save({"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, options.work / "decoder.tmp")
+            torch.save(
+                {"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
+                options.work / "decoder.tmp",
+            )
             os.replace(options.work / "decoder.tmp", options.work / "decoder.pt")
 
 

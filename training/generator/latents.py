@@ -79,7 +79,7 @@ def load_code(work: Path) -> PatchCode:
 def main() -> None:
     """Fits the code and writes code.pt."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/generator"))
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     work: Path = parser.parse_args().work
     rng = np.random.default_rng(read_config()["seed"])
     samples = np.load(work / "samples.npy")

@@ -1,6 +1,6 @@
 """Fetches the vector art, renders it and writes the drawings and their words to one folder.
 
-    python -m training.generator.prepare --work build/generator
+    python -m training.generator.prepare --work .build/generator
 
 Writes drawings.npy (N, 256, 256, 4) uint8, variants.npy (M, 64, 64, 4) uint8 and index.json. Needs npm on PATH.
 """
@@ -96,20 +96,26 @@ def svg_of(collection: dict[str, Any], name: str) -> str:
     width = icon.get("width", collection.get("width", 16))
     height = icon.get("height", collection.get("height", 16))
     box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" ' \
-           f'width="{width}" height="{height}">{icon["body"]}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="{box}" '
+        f'width="{width}" height="{height}">{icon["body"]}</svg>'
+    )
 
 
 def render(svg: str, size: int, inset: float) -> Pixels:
     """(size, size, 4) straight-alpha pixels: the drawing cropped to its own outline, centred, `inset` of the canvas."""
-    image = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=int(size * 1.25), skip_system_fonts=True))))
+    image = Image.open(
+        io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=int(size * 1.25), skip_system_fonts=True)))
+    )
     image = image.convert("RGBa")
     box = image.getchannel("a").point(lambda a: 255 if a > 8 else 0).getbbox()
     if box is None:
         return np.zeros((size, size, 4), np.uint8)
     image = image.crop(box)
     scale = size * inset / max(image.size)
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS)
+    image = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.LANCZOS
+    )
     canvas = Image.new("RGBa", (size, size))
     canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return np.asarray(canvas.convert("RGBA"))
@@ -125,12 +131,18 @@ def shrink(pixels: Pixels, size: int) -> Pixels:
     return np.asarray(np.clip(mean + 0.5, 0, 255), dtype=np.uint8)
 
 
-def find_drawings(data: dict[str, Any], concepts: list[Concept], folder: Path) -> Iterator[tuple[int, int, str, Pixels]]:
+def find_drawings(
+    data: dict[str, Any], concepts: list[Concept], folder: Path
+) -> Iterator[tuple[int, int, str, Pixels]]:
     """(concept, pack, icon name, pixels) of every drawing found, concepts with too few vendors left out."""
     packs = [fetch_pack(pack["package"], pack["version"], folder) for pack in data["packs"]]
     names: list[dict[str, str]] = []
     for pack in packs:
-        found = {alias.replace("-", ""): entry["parent"] for alias, entry in pack.get("aliases", {}).items() if "parent" in entry}
+        found = {
+            alias.replace("-", ""): entry["parent"]
+            for alias, entry in pack.get("aliases", {}).items()
+            if "parent" in entry
+        }
         found |= {name.replace("-", ""): name for name in pack["icons"]}
         names.append({key: name for key, name in found.items() if name in pack["icons"]})
     for number, concept in enumerate(concepts):
@@ -149,7 +161,7 @@ def find_drawings(data: dict[str, Any], concepts: list[Concept], folder: Path) -
 def main() -> None:
     """Prepares the data."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/generator"))
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     work: Path = parser.parse_args().work
     data = read_config()["data"]
     concepts = read_concepts()

@@ -1,6 +1,6 @@
 """Trains the denoiser by flow matching, in several processes that average their gradients; resumes by itself.
 
-    python -m training.generator.train --work build/generator --processes 2
+    python -m training.generator.train --work .build/generator --processes 2
 
 Writes checkpoint.pt (everything a resumed run needs) and log.jsonl. The learning rate follows the training time
 already spent against `training.minutes`, so a run may be stopped and resumed at any step.
@@ -31,6 +31,14 @@ from training.generator.prepare import read_config
 def build_denoiser(settings: dict[str, Any]) -> UNet2DConditionModel:
     """The denoiser of the recipe with fresh weights."""
     return UNet2DConditionModel(**{key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()})
+
+
+def load_denoiser(work: Path, *, averaged: bool = True) -> UNet2DConditionModel:
+    """The denoiser of a work folder, with the averaged weights unless told otherwise."""
+    state = torch.load(work / "checkpoint.pt", weights_only=True)
+    model = build_denoiser(read_config()["denoiser"])
+    model.load_state_dict(state["ema"] if averaged else state["model"])
+    return model.eval().requires_grad_(False)
 
 
 class Samples:
@@ -73,7 +81,7 @@ class Progress:
 
 
 def loss_of(model: UNet2DConditionModel, latents: Tensor, states: Tensor, settings: dict[str, Any]) -> Tensor:
-    """Mean squared error of the predicted velocity noise - latents at a logit-normal noise level (Esser et al. 2024)."""
+    """Mean squared error of the velocity noise - latents at logit-normal noise levels (Esser et al. 2024)."""
     sigma = torch.sigmoid(torch.randn(len(latents)) * settings["sigma_deviation"] + settings["sigma_mean"])
     noise = torch.randn_like(latents)
     mix = sigma[:, None, None, None]
@@ -85,7 +93,12 @@ def loss_of(model: UNet2DConditionModel, latents: Tensor, states: Tensor, settin
 def learning_rate(progress: Progress, settings: dict[str, Any]) -> float:
     """Linear warm-up by steps, then a cosine over the planned time."""
     spent = min(1.0, progress.seconds / 60 / settings["minutes"])
-    return float(settings["learning_rate"] * min(1, (progress.step + 1) / settings["warmup"]) * 0.5 * (1 + math.cos(math.pi * spent)))
+    return float(
+        settings["learning_rate"]
+        * min(1, (progress.step + 1) / settings["warmup"])
+        * 0.5
+        * (1 + math.cos(math.pi * spent))
+    )
 
 
 def average_gradients(model: UNet2DConditionModel, processes: int) -> None:
@@ -94,10 +107,15 @@ def average_gradients(model: UNet2DConditionModel, processes: int) -> None:
     flat = torch.cat([g.view(-1) for g in gradients])
     dist.all_reduce(flat)
     flat /= processes
-    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)])
+    torch._foreach_copy_(
+        gradients,
+        [part.view_as(g) for part, g in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)],
+    )
 
 
-def save(work: Path, model: UNet2DConditionModel, ema: list[Tensor], optimizer: torch.optim.Optimizer, progress: Progress) -> None:
+def save(
+    work: Path, model: UNet2DConditionModel, ema: list[Tensor], optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
     """Writes the checkpoint in one move, so that a kill leaves the previous one whole."""
     names = [name for name, _ in model.named_parameters()]
     state = {
@@ -120,7 +138,9 @@ def train(rank: int, processes: int, work: Path, minutes: float | None) -> None:
     dist.init_process_group("gloo", rank=rank, world_size=processes)
     torch.manual_seed(config["seed"])
     model = build_denoiser(config["denoiser"])
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-4, (0.9, 0.99), weight_decay=settings["weight_decay"], foreach=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), 1e-4, (0.9, 0.99), weight_decay=settings["weight_decay"], foreach=True
+    )
     progress = Progress()
     parameters = list(model.parameters())
     ema = [p.detach().clone() for p in parameters]
@@ -134,7 +154,9 @@ def train(rank: int, processes: int, work: Path, minutes: float | None) -> None:
     torch.manual_seed(seed)
     samples = Samples(work, load_code(work), config, seed)
     started, last, saved = progress.seconds, time.monotonic(), time.monotonic()
-    while progress.seconds < 60 * settings["minutes"] and (minutes is None or progress.seconds - started < 60 * minutes):
+    while progress.seconds < 60 * settings["minutes"] and (
+        minutes is None or progress.seconds - started < 60 * minutes
+    ):
         loss = loss_of(model, *samples.next(), settings)
         optimizer.zero_grad()
         loss.backward()
@@ -148,7 +170,7 @@ def train(rank: int, processes: int, work: Path, minutes: float | None) -> None:
         optimizer.step()
         progress.step += 1
         progress.pictures += settings["batch"] * processes
-        progress.losses.append(float(loss))
+        progress.losses.append(float(loss.detach()))
         if rank == 0:
             decay = min(settings["ema"], (1 + progress.step) / (20 + progress.step))
             torch._foreach_lerp_(ema, [p.detach() for p in parameters], 1 - decay)
@@ -174,7 +196,7 @@ def report(work: Path, progress: Progress, rate: float) -> None:
 def main() -> None:
     """Trains until the planned time is spent, or for `--minutes`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("build/generator"))
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=None, help="stop earlier; a later run resumes")
     options = parser.parse_args()
