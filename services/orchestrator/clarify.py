@@ -1,0 +1,55 @@
+"""One question instead of a guess, with two to four answers that are plans themselves."""
+
+from collections.abc import Callable, Sequence
+
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
+from services.orchestrator.wording import option_label
+
+Draft = Callable[[Sequence[IntendedOperation], int], v1.Plan]
+
+_MOST_OPTIONS = 4
+_QUESTIONS = {
+    ClarifyReason.NO_IMAGE: "Which picture is meant? None is attached.",
+    ClarifyReason.VAGUE: "What should be done to the picture?",
+    ClarifyReason.UNREADABLE: "This cannot be read as a goal. What should be done?",
+    ClarifyReason.UNSURE: "Which of these is meant?",
+}
+# What people mean most often when they have a picture and say little.
+_USUAL = ("enhance", "remove_background", "upscale")
+
+
+def clarification(goal: str, intent: Intent, reason: ClarifyReason, num_images: int, draft: Draft) -> v1.Clarification:
+    """The question and its options. `draft` writes a plan for operations on so many pictures."""
+    readings = [intent.operations, *(reading.operations for reading in intent.alternatives)]
+    readings = [operations for operations in readings if operations]
+    if reason is ClarifyReason.NO_IMAGE:
+        options = [_option(operations, 0, draft) for operations in readings[:1]]
+        options += [_option([IntendedOperation(_USUAL[0], {}, "")], 0, draft)] if not options else []
+        options.append(_drawing(goal, draft))
+        return v1.Clarification(question=_QUESTIONS[reason], options=options)
+    options = []
+    usual = [[IntendedOperation(name, {}, "")] for name in _USUAL]
+    for operations in (*readings, *usual):
+        option = _option(operations, num_images, draft)
+        if len(options) < _MOST_OPTIONS and option.plan.digest not in [other.plan.digest for other in options]:
+            options.append(option)
+        if len(options) >= 2 and len(options) >= len(readings):
+            break
+    if not num_images and all(option.needs_image for option in options):
+        options = [*options[: _MOST_OPTIONS - 1], _drawing(goal, draft)]
+    return v1.Clarification(question=_QUESTIONS[reason], options=options)
+
+
+def _option(operations: Sequence[IntendedOperation], num_images: int, draft: Draft) -> v1.ClarificationOption:
+    """A reading as an answer; with a picture that is yet to come where it needs one."""
+    needs = not num_images and operations[0].name not in ("generate", "animate")
+    label = option_label(operation.name for operation in operations)
+    if needs:
+        label = f"Attach a picture and {label[:1].lower()}{label[1:]}"
+    return v1.ClarificationOption(label=label, plan=draft(operations, num_images or int(needs)), needs_image=needs)
+
+
+def _drawing(goal: str, draft: Draft) -> v1.ClarificationOption:
+    plan = draft([IntendedOperation("generate", {"prompt": goal.strip()}, goal)], 0)
+    return v1.ClarificationOption(label="Draw a new picture from these words", plan=plan)

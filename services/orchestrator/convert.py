@@ -1,0 +1,159 @@
+"""Requests as the orchestrator works with them: every fault found at once, each named by its path."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from diptych.errors import FieldViolation, InvalidRequest, Unsupported
+from diptych.v1 import image_pb2
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.plan import seal
+from services.orchestrator.plan_faults import plan_faults
+
+MAX_GOAL_BYTES = 8192
+MAX_IMAGES = 16
+MAX_PREVIEW_INTERVAL = 200
+
+
+@dataclass(frozen=True)
+class AskedGoal:
+    """A goal without faults. `images`: what is attached; empty when pictures are only assumed."""
+
+    text: str
+    num_images: int
+    images: tuple[image_pb2.Image, ...]
+    output: image_pb2.OutputOptions
+    preview_interval: int = 0
+
+
+@dataclass(frozen=True)
+class AskedPlan:
+    """A plan without faults, sealed, and its pictures."""
+
+    plan: v1.Plan
+    images: tuple[image_pb2.Image, ...]
+    preview_interval: int
+
+
+def goal_to_plan(request: v1.PlanGoalRequest, max_image_bytes: int) -> AskedGoal:
+    """What PlanGoal asks. InvalidRequest with every fault, Unsupported for what is not served yet."""
+    faults = [*_goal_faults(request.goal, max_image_bytes), *unknown_enums(request)]
+    num_images = len(request.goal.images)
+    if request.HasField("assumed_images"):
+        if request.goal.images:
+            why = "leave it out when pictures are attached; they are counted"
+            faults.append(FieldViolation("assumed_images", why))
+        if request.assumed_images > MAX_IMAGES:
+            faults.append(FieldViolation("assumed_images", f"{request.assumed_images}; at most {MAX_IMAGES}"))
+        num_images = request.assumed_images
+    return _goal(request.goal, faults, num_images)
+
+
+def goal_to_run(request: v1.RunGoalRequest, max_image_bytes: int) -> AskedGoal:
+    """What RunGoal asks. InvalidRequest with every fault, Unsupported for what is not served yet."""
+    faults = [*_goal_faults(request.goal, max_image_bytes), *unknown_enums(request)]
+    faults += _interval_faults(request.preview_interval)
+    asked = _goal(request.goal, faults, len(request.goal.images), request.preview_interval)
+    _refuse_key(request.idempotency_key)
+    return asked
+
+
+def plan_to_run(request: v1.RunPlanRequest, max_image_bytes: int) -> AskedPlan:
+    """What RunPlan asks. InvalidRequest with every fault, Unsupported for what is not served yet."""
+    faults = [*plan_faults(request.plan, len(request.images)), *unknown_enums(request)]
+    faults += _images_faults(request.images, "images", max_image_bytes)
+    faults += _output_faults(request.plan.output, "plan.output")
+    faults += _interval_faults(request.preview_interval)
+    if faults:
+        raise InvalidRequest(faults)
+    _refuse_key(request.idempotency_key)
+    images = _contents(request.images)
+    return AskedPlan(seal(request.plan), images, request.preview_interval)
+
+
+def unknown_enums(message: Message, path: str = "") -> list[FieldViolation]:
+    """Every enum field of `message`, however deep, whose number the contract does not know."""
+    faults = []
+    for field, value in message.ListFields():
+        at = f"{path}.{field.name}" if path else field.name
+        if field.enum_type is not None:
+            known = field.enum_type.values_by_number
+            faults += [
+                FieldViolation(where, f"{number} is none of {', '.join(sorted(field.enum_type.values_by_name))}")
+                for where, number in _entries(field, value, at)
+                if number not in known
+            ]
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for where, inner in _entries(field, value, at):
+                faults += unknown_enums(inner, where)
+    return faults
+
+
+def _entries(field: FieldDescriptor, value: Any, at: str) -> Iterator[tuple[str, Any]]:
+    if field.is_repeated:
+        yield from ((f"{at}[{index}]", one) for index, one in enumerate(value))
+    else:
+        yield at, value
+
+
+def _goal(goal: v1.Goal, faults: list[FieldViolation], num_images: int, preview_interval: int = 0) -> AskedGoal:
+    if faults:
+        raise InvalidRequest(faults)
+    if goal.conversation_id:
+        why = "conversations are not served yet; leave goal.conversation_id out and say the whole goal"
+        raise Unsupported(why, reason="CONVERSATIONS_NOT_SERVED")
+    if goal.profile:
+        why = "profiles are not served yet; leave goal.profile out and say the preferences in the goal"
+        raise Unsupported(why, reason="PROFILES_NOT_SERVED")
+    return AskedGoal(goal.text, num_images, _contents(goal.images), goal.output, preview_interval)
+
+
+def _goal_faults(goal: v1.Goal, max_image_bytes: int) -> Iterator[FieldViolation]:
+    size = len(goal.text.encode())
+    if not goal.text.strip():
+        yield FieldViolation("goal.text", "say what you want, in plain words")
+    elif size > MAX_GOAL_BYTES:
+        yield FieldViolation("goal.text", f"{size} bytes of UTF-8; at most {MAX_GOAL_BYTES}")
+    yield from _images_faults(goal.images, "goal.images", max_image_bytes)
+    yield from _output_faults(goal.output, "goal.output")
+
+
+def _images_faults(images: Sequence[v1.ImageInput], at: str, max_image_bytes: int) -> Iterator[FieldViolation]:
+    """What can be told without decoding; the service that decodes finds the rest."""
+    if len(images) > MAX_IMAGES:
+        yield FieldViolation(at, f"{len(images)} pictures; at most {MAX_IMAGES}")
+    for index, given in enumerate(images):
+        source = given.WhichOneof("source")
+        if source is None:
+            yield FieldViolation(f"{at}[{index}].source", "set image")
+        elif source == "image" and not given.image.content:
+            yield FieldViolation(f"{at}[{index}].image.content", "is empty; send the bytes of the picture")
+        elif source == "image" and len(given.image.content) > max_image_bytes:
+            size = len(given.image.content)
+            yield FieldViolation(f"{at}[{index}].image.content", f"{size} bytes; at most {max_image_bytes}")
+
+
+def _output_faults(output: image_pb2.OutputOptions, at: str) -> Iterator[FieldViolation]:
+    if output.HasField("quality") and not 1 <= output.quality <= 100:
+        yield FieldViolation(f"{at}.quality", f"{output.quality}; say 1 to 100")
+
+
+def _interval_faults(interval: int) -> Iterator[FieldViolation]:
+    if interval > MAX_PREVIEW_INTERVAL:
+        yield FieldViolation("preview_interval", f"{interval}; at most {MAX_PREVIEW_INTERVAL}")
+
+
+def _contents(images: Sequence[v1.ImageInput]) -> tuple[image_pb2.Image, ...]:
+    if any(given.HasField("artifact_sha256") for given in images):
+        why = "artifacts are not served yet; send the bytes of the picture as image"
+        raise Unsupported(why, reason="ARTIFACTS_NOT_SERVED")
+    return tuple(given.image for given in images)
+
+
+def _refuse_key(key: str) -> None:
+    if key:
+        why = "idempotency keys are not served yet; leave idempotency_key out"
+        raise Unsupported(why, reason="IDEMPOTENCY_NOT_SERVED")

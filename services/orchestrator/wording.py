@@ -1,0 +1,79 @@
+"""Plain words for plans: what a step does, why a plan is as it is, how an option is called."""
+
+from collections.abc import Iterable, Sequence
+
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.plan import operation_of
+
+_DOES = {
+    "generate": "Draws a new picture",
+    "vary": "Draws another version of the picture",
+    "animate": "Sets it in motion",
+    "select_region": "Finds the part that is meant",
+    "remove_background": "Cuts the subject out",
+    "replace_background": "Lays the subject on another background",
+    "blur_background": "Blurs what is behind the subject",
+    "enhance": "Improves light, contrast and noise together",
+    "denoise": "Takes the noise away",
+    "deblur": "Makes it sharper",
+    "upscale": "Makes it larger, with detail",
+    "color_correct": "Corrects tone and colour",
+    "retouch": "Retouches faces",
+    "remove_object": "Takes something away",
+    "replace_object": "Puts one thing in the place of another",
+    "add_object": "Adds something",
+    "style_transfer": "Paints it in another style",
+    "match_style": "Takes the look of another picture",
+    "crop": "Keeps a part",
+    "resize": "Brings it to its size",
+    "extend": "Gives it more room",
+    "rotate": "Turns or mirrors it",
+    "composite": "Lays one picture over the other",
+    "analyze": "Looks at the picture",
+}
+_OPTION = {
+    "generate": "draw a new picture",
+    "vary": "draw another version",
+    "animate": "make it a short film",
+    "remove_background": "cut the subject out",
+    "replace_background": "replace the background",
+    "blur_background": "blur the background",
+    "enhance": "improve it overall",
+    "denoise": "remove the noise",
+    "deblur": "make it sharper",
+    "upscale": "make it larger",
+    "color_correct": "correct its colours",
+    "retouch": "retouch the faces",
+    "remove_object": "remove something from it",
+    "replace_object": "replace something in it",
+    "add_object": "add something to it",
+    "style_transfer": "paint it in another style",
+    "crop": "crop it",
+    "resize": "change its size",
+    "extend": "give it more room",
+    "rotate": "turn it",
+    "analyze": "describe it",
+}
+_WHY = {
+    v1.ROUTE_GENERATE: "Something new is asked for, so the generator draws it.",
+    v1.ROUTE_EDIT: "A picture that exists is to be changed, so the editor alone does it.",
+    v1.ROUTE_CHAIN: "The generator makes what does not exist yet, the editor does the rest.",
+}
+
+
+def reason_for(step: v1.PlanStep, clause: str) -> str:
+    """Why a step is in the plan, with the words of the goal that asked for it."""
+    does = _DOES[operation_of(step)]
+    return f"{does}, because the goal says “{clause.strip()}”." if clause.strip() else f"{does}."
+
+
+def why(route: v1.Route.ValueType, steps: Sequence[v1.PlanStep]) -> str:
+    """Why a plan has its route and its order."""
+    order = " The order is the goal's own." if len(steps) > 1 else ""
+    return _WHY[route] + order
+
+
+def option_label(operations: Iterable[str]) -> str:
+    """An answer in a few words, such as "Cut the subject out, then make it larger"."""
+    label = ", then ".join(_OPTION[name] for name in operations)
+    return label[:1].upper() + label[1:]
