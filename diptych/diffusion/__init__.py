@@ -1,0 +1,7 @@
+"""Latent diffusion: prompts and pictures in, pictures out, one step at a time for many rows at once."""
+
+from diptych.diffusion.folder import open_pipeline
+from diptych.diffusion.pipeline import Defaults, Pipeline, Sizes
+from diptych.diffusion.row import Row, RowSpec
+
+__all__ = ["Defaults", "Pipeline", "Row", "RowSpec", "Sizes", "open_pipeline"]

@@ -1,0 +1,102 @@
+"""One picture on its way from noise: what was asked, and how far it is."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.diffusion.guidance import Guidance
+from diptych.diffusion.schedules import NoiseSchedule
+from diptych.engines.base import Array
+from diptych.images import Mask, Pixels
+
+
+@dataclass(frozen=True, eq=False)
+class RowSpec:
+    """One picture as it shall be drawn, every choice made.
+
+    `init_image` (height, width, 3) uint8 and `mask` (height, width) float32, 1 where it is redrawn; `strength` counts
+    only with an init image.
+    """
+
+    prompt: str
+    width: int
+    height: int
+    seed: int
+    num_inference_steps: int
+    guidance_scale: float
+    noise_schedule: str
+    negative_prompt: str = ""
+    init_image: Pixels | None = None
+    strength: float = 1.0
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What inpainting holds on to: the picture's latents and noise (C, h, w), and which cells are redrawn (h, w)."""
+
+    clean: Array
+    noise: Array
+    redrawn: Mask
+
+    def bind(self, latents: Array, schedule: NoiseSchedule) -> Array:
+        """`latents` with the kept cells put back, at the noise level of now."""
+        return np.asarray(self.redrawn * latents + (1 - self.redrawn) * schedule.add_noise(self.clean, self.noise))
+
+
+class Row:
+    """A sample in a running batch. `latents` (C, h, w) float32 now; `estimate` is the clean picture it heads for."""
+
+    def __init__(
+        self,
+        spec: RowSpec,
+        *,
+        latents: Array,
+        schedule: NoiseSchedule,
+        guidance: Guidance,
+        positive: Array,
+        negative: Array,
+        kept: Kept | None = None,
+    ) -> None:
+        self.spec = spec
+        self.latents = latents
+        self.estimate = latents
+        self._schedule = schedule
+        self._guidance = guidance
+        self._positive = positive
+        self._negative = negative
+        self._kept = kept
+
+    @property
+    def key(self) -> Hashable:
+        """Rows of one latent shape share a call."""
+        return self.latents.shape
+
+    @property
+    def finished(self) -> bool:
+        """Whether it needs no further step."""
+        return self._schedule.finished
+
+    @property
+    def num_steps(self) -> int:
+        """Steps in all."""
+        return self._schedule.num_steps
+
+    @property
+    def timestep(self) -> float:
+        """What the denoiser is told of the noise level."""
+        return self._schedule.timestep
+
+    @property
+    def conditions(self) -> Sequence[Array]:
+        """The text states that this step needs a prediction for: one, or negative and positive under guidance."""
+        guided = self._guidance.acts_at(self._schedule.sigma)
+        return (self._negative, self._positive) if guided else (self._positive,)
+
+    def advance(self, predictions: Sequence[Array]) -> None:
+        """Takes one step with a prediction (C, h, w) for each of `conditions`."""
+        velocity = predictions[0] if len(predictions) == 1 else self._guidance.combine(*predictions)
+        self.estimate = self._schedule.estimate(velocity, self.latents)
+        latents = self._schedule.step(velocity, self.latents)
+        self.latents = latents if self._kept is None else self._kept.bind(latents, self._schedule)
