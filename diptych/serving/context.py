@@ -4,7 +4,10 @@ import time
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from google.protobuf.duration_pb2 import Duration
+
 from diptych.errors import DeadlineExceeded
+from diptych.v1 import image_pb2
 
 
 @dataclass
@@ -18,6 +21,14 @@ class RequestClock:
     def total_seconds(self) -> float:
         """Seconds since the request arrived."""
         return time.monotonic() - self.started
+
+    def timing(self) -> image_pb2.Timing:
+        """The times so far, as answers carry them."""
+        return image_pb2.Timing(
+            queue=_duration(self.queue_seconds),
+            compute=_duration(self.compute_seconds),
+            total=_duration(self.total_seconds()),
+        )
 
 
 @dataclass(frozen=True)
@@ -60,3 +71,9 @@ def remaining_seconds(deadline: float | None, *, now: float | None = None) -> fl
     if remaining <= 0:
         raise DeadlineExceeded("the deadline passed before the work could begin")
     return remaining
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

@@ -7,6 +7,7 @@ only turns the wheel: take in, choose, step, hand out.
 import asyncio
 import contextvars
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -143,25 +144,24 @@ class ContinuousBatcher(Generic[R]):
         if self._wheel is None or self._wheel.done():
             # An empty context: the wheel serves everyone, so it must not carry the first caller's request.
             self._wheel = asyncio.get_running_loop().create_task(self._turn(), context=contextvars.Context())
-            self._wheel.add_done_callback(self._wheel_stopped)
-
-    def _wheel_stopped(self, wheel: asyncio.Task[None]) -> None:
-        """Tells every reader when the wheel broke, for instance on a `key` that raises, so that none waits for ever."""
-        error = None if wheel.cancelled() else wheel.exception()
-        for submission in set(self._owner.values()):
-            self._fail(submission, error or self._stopped())
 
     def _stopped(self) -> ServiceUnavailable:
         return ServiceUnavailable(self._worker.name, "the service stopped before this was done")
 
     async def _turn(self) -> None:
         """Takes steps while there are rows."""
-        while self._waiting or self._running:
-            choice = choose(self._waiting, self._running, max_rows=self._max_rows, now=self._clock())
-            self._seat(choice)
-            if choice.step:
-                await self._step(choice.step)
-        self._telemetry.rows_running(0)
+        try:
+            while self._waiting or self._running:
+                choice = choose(self._waiting, self._running, max_rows=self._max_rows, now=self._clock())
+                self._seat(choice)
+                if choice.step:
+                    await self._step(choice.step)
+        finally:
+            # Rows left here mean that the wheel broke, say on a `key` that raises: no reader may wait for ever.
+            error = sys.exception()
+            for submission in set(self._owner.values()):
+                self._fail(submission, error if isinstance(error, Exception) else self._stopped())
+            self._telemetry.rows_running(0)
 
     def _seat(self, choice: Choice[R]) -> None:
         """Drops the expired and lets the joining in."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import sys
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -144,18 +145,27 @@ class DynamicBatcher(Generic[I, R]):
 
     async def _turn(self) -> None:
         """Forms and runs batches while items wait."""
-        while self._pending:
-            self._arrival.clear()
-            now = time.monotonic()
-            self._pending = [one for one in self._pending if one.alive(now)]
-            batch = choose_batch(self._pending, max_batch=self._max_batch, max_wait=self._max_wait, now=now)
-            if batch.members:
-                self._pending = [one for one in self._pending if one not in batch.members]
-                await self._run(batch.members)
-            elif self._pending:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(batch.wait):
-                        await self._arrival.wait()
+        try:
+            while self._pending:
+                await self._form()
+        finally:
+            # Items left here mean that the wheel broke, say on a key without a hash: no caller may wait for ever.
+            error = sys.exception()
+            _fail(self._pending, error if isinstance(error, Exception) else self._stopped())
+
+    async def _form(self) -> None:
+        """Runs one batch, or waits until there may be one."""
+        self._arrival.clear()
+        now = time.monotonic()
+        self._pending = [one for one in self._pending if one.alive(now)]
+        batch = choose_batch(self._pending, max_batch=self._max_batch, max_wait=self._max_wait, now=now)
+        if batch.members:
+            self._pending = [one for one in self._pending if one not in batch.members]
+            await self._run(batch.members)
+        elif self._pending:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(batch.wait):
+                    await self._arrival.wait()
 
     async def _run(self, members: Sequence[Pending[I, R]]) -> None:
         began = time.monotonic()

@@ -227,6 +227,16 @@ async def test_times_go_to_the_clock_of_the_request_and_to_metrics(worker: Worke
     assert registry.get_sample_value("diptych_rows_running", labels) == 0
 
 
+async def test_who_comes_in_the_moment_the_batch_runs_empty_is_served(worker: Worker) -> None:
+    batcher = ContinuousBatcher(worker, ToyModel().step, max_rows=1)
+    await run(batcher, [Toy(1)])
+    wheel = batcher._wheel
+    assert wheel is not None
+    while not wheel.done():
+        await asyncio.sleep(0)
+    assert await run(batcher, [Toy(2)]) == [1, 2]
+
+
 @dataclass(frozen=True)
 class Visit:
     """One submission of a random schedule."""

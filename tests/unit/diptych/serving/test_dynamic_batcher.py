@@ -83,6 +83,13 @@ async def test_a_wrong_number_of_results_is_an_internal_error(worker: Worker) ->
         await batcher.submit(1)
 
 
+async def test_a_key_that_cannot_be_one_reaches_the_caller(worker: Worker) -> None:
+    batcher = DynamicBatcher(worker, Doubler(), key=lambda item: [item], max_batch=1)  # type: ignore[arg-type,return-value]
+    with pytest.raises(TypeError, match="unhashable"):
+        await batcher.submit(1)
+    assert batcher.waiting == 0
+
+
 async def test_the_cancelled_cost_nothing(worker: Worker) -> None:
     double = Doubler(gated=True)
     batcher = DynamicBatcher(worker, double, key=parity, max_batch=4, max_wait=0)
