@@ -1,0 +1,41 @@
+"""`diptych create GOAL`: a picture from a sentence."""
+
+from typing import Annotated
+
+import typer
+
+from diptych.cli import terminal
+from diptych.cli.failures import run
+from diptych.cli.files import STDOUT, output_format, write_pictures
+from diptych.cli.options import Address, AsJson, Images, Output, Timeout, connect
+from diptych.types import CreateResult
+
+
+def create(
+    goal: Annotated[str, typer.Argument(help="What you want, in plain words.", show_default=False)],
+    image: Images = None,
+    output: Output = None,
+    json: AsJson = False,
+    address: Address = None,
+    timeout: Timeout = None,
+) -> None:
+    """Make or edit a picture from a goal in plain words."""
+    wanted = output_format(output)
+
+    async def work() -> CreateResult:
+        async with connect("orchestrator", address) as client:
+            with terminal.watching(quiet=json) as on_event:
+                return await client.create(goal, images=image or [], format=wanted, on_event=on_event, timeout=timeout)
+
+    result = run(work())
+    paths = write_pictures(result, output, result.films)
+    if json:
+        seconds = {"total": result.total_seconds, "compute": result.compute_seconds}
+        fields = terminal.result_json(
+            result, paths, records=result.records, marking=result.marking, plan=result.plan, seconds=seconds
+        )
+        terminal.print_json(fields, stderr=output == STDOUT)
+        return
+    out = terminal.console(stderr=output == STDOUT)
+    terminal.show_records(out, result.records, result.marking)
+    terminal.show_written(out, result, paths)

@@ -1,0 +1,93 @@
+"""`diptych edit` and `diptych analyze`: one picture, by the editor alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import terminal
+from diptych.cli.direct import open_direct
+from diptych.cli.failures import run
+from diptych.cli.files import STDOUT, output_format, write_pictures
+from diptych.cli.options import Address, AsJson, Timeout
+from diptych.findings import AnalyzeResult
+from diptych.inputs import read_picture
+from diptych.operations import to_operations
+from diptych.types import EditResult
+
+File = Annotated[Path, typer.Argument(help="The picture.", show_default=False)]
+
+
+def edit(
+    file: File,
+    operations: Annotated[
+        list[str],
+        typer.Argument(help="Edits in order, such as upscale:scale=4.", metavar="OPERATION[:key=value,...]..."),
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write (.png .jpg .webp), or - for stdout.", metavar="OUT")
+    ],
+    json: AsJson = False,
+    address: Address = None,
+    timeout: Timeout = None,
+) -> None:
+    """Edit a picture, one operation after another.
+
+    Examples: remove_background upscale:scale=4 color_correct:temperature=0.2 crop:box=10/20/200/100
+    """
+    wanted = output_format(output)
+    picture, parsed = read_picture(file, "file"), to_operations(operations)
+
+    async def work() -> EditResult:
+        async with open_direct("editor", address) as client:
+            with terminal.watching(quiet=json) as on_event:
+                return await client.edit(picture, parsed, format=wanted, on_event=on_event, timeout=timeout)
+
+    result = run(work())
+    paths = write_pictures(result, output)
+    if json:
+        fields = terminal.result_json(result, paths, records=result.records, marking=result.marking)
+        terminal.print_json(fields, stderr=output == STDOUT)
+        return
+    out = terminal.console(stderr=output == STDOUT)
+    terminal.show_records(out, result.records, result.marking)
+    terminal.show_written(out, result, paths)
+
+
+def analyze(file: File, json: AsJson = False, address: Address = None, timeout: Timeout = None) -> None:
+    """Tell what is in a picture and how it is lit."""
+    picture = read_picture(file, "file")
+
+    async def work() -> AnalyzeResult:
+        async with open_direct("editor", address) as client:
+            return await client.analyze(picture, timeout=timeout)
+
+    found = run(work())
+    if json:
+        terminal.print_json(found)
+    else:
+        _show(found)
+
+
+def _show(found: AnalyzeResult) -> None:
+    rows = [("size", f"{found.width} x {found.height} px"), ("transparency", "yes" if found.has_transparency else "no")]
+    if light := found.lighting:
+        rows += [
+            ("exposure", f"{light.exposure:+.2f} stops from middle grey, {light.key} key"),
+            ("contrast", f"{light.contrast:.1f} (standard deviation of lightness)"),
+            ("clipped", f"{light.clipped_shadows:.1%} at black, {light.clipped_highlights:.1%} at white"),
+        ]
+        if light.color_temperature:
+            rows.append(("temperature", f"{light.color_temperature:.0f} K"))
+    if quality := found.quality:
+        rows += [("sharpness", f"{quality.sharpness:.1f}"), ("noise", f"{quality.noise:.2f} of 255")]
+    rows += [("colour", f"{one.color} {one.name} {one.fraction:.0%}") for one in found.palette]
+    for kind, things in (("face", found.faces), ("object", found.objects), ("text", found.text)):
+        for thing in things:
+            box = f"{thing.box.x}/{thing.box.y}/{thing.box.width}/{thing.box.height}"
+            rows.append((kind, f"{thing.label or kind} at {box} ({thing.score:.0%})"))
+    rows += [("safety", f"{name} {score:.0%}") for name, score in found.safety.items()]
+    models = ", ".join(f"{model.name} ({model.kind})" for model in found.record.models)
+    if models:
+        rows.append(("measured by", models))
+    terminal.show_table(terminal.console(), ("what", "value"), rows)

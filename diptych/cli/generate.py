@@ -1,0 +1,71 @@
+"""`diptych generate PROMPT`: pictures from words, by the generator alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli import terminal
+from diptych.cli.direct import open_direct
+from diptych.cli.failures import run
+from diptych.cli.files import STDOUT, output_format, write_pictures
+from diptych.cli.options import Address, AsJson, Output, Timeout, size
+from diptych.errors import InvalidRequest
+from diptych.types import GenerateResult
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to draw.", show_default=False)],
+    output: Output = None,
+    seed: Annotated[int | None, typer.Option(help="Starts the noise; repeats a picture.", min=0)] = None,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.", min=1)] = None,
+    guidance: Annotated[float | None, typer.Option(help="How strictly to follow the prompt.")] = None,
+    size_: Annotated[str | None, typer.Option("--size", help="Pixels.", metavar="WxH")] = None,
+    count: Annotated[int, typer.Option(help="How many pictures.", min=1)] = 1,
+    negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
+    init: Annotated[Path | None, typer.Option(help="A picture to start from.", metavar="FILE")] = None,
+    strength: Annotated[float | None, typer.Option(help="How far to leave --init: 0 keeps it, 1 forgets it.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Redraw --init where this is white.", metavar="FILE")] = None,
+    model: Annotated[str, typer.Option(help="Model; see diptych models list.")] = "",
+    json: AsJson = False,
+    address: Address = None,
+    timeout: Timeout = None,
+) -> None:
+    """Draw pictures from a prompt."""
+    wanted = output_format(output)
+    width, height = size(size_)
+    if output == STDOUT and count > 1:
+        raise InvalidRequest.single("count", "stdout takes one picture; name a file for more")
+
+    async def work() -> GenerateResult:
+        async with open_direct("generator", address) as client:
+            with terminal.watching(quiet=json) as on_event:
+                return await client.generate(
+                    prompt,
+                    negative_prompt=negative,
+                    model=model,
+                    width=width,
+                    height=height,
+                    num_images=count,
+                    seed=seed,
+                    num_inference_steps=steps,
+                    guidance_scale=guidance,
+                    init_image=init,
+                    strength=strength,
+                    mask_image=mask,
+                    format=wanted,
+                    on_event=on_event,
+                    timeout=timeout,
+                )
+
+    result = run(work())
+    paths = write_pictures(result, output)
+    if json:
+        fields = terminal.result_json(result, paths, record=result.record, marking=result.marking, seed=result.seed)
+        terminal.print_json(fields, stderr=output == STDOUT)
+        return
+    out = terminal.console(stderr=output == STDOUT)
+    if result.dropped_prompt:
+        terminal.console(stderr=True).print(f"note: the model did not read: {result.dropped_prompt}", soft_wrap=True)
+    terminal.show_records(out, result.records, result.marking)
+    terminal.show_written(out, result, paths)

@@ -1,0 +1,58 @@
+"""Options that several commands share, and the client they ask for."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.calls import ServiceName
+from diptych.client import AsyncClient
+from diptych.connection import Tls, default_address
+from diptych.errors import InvalidRequest
+
+Address = Annotated[
+    str | None, typer.Option(help="HOST:PORT of the service. Default: DIPTYCH_ADDRESS, else this machine's.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
+Timeout = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.001)]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="File to write (.png .jpg .webp), or - for stdout.", metavar="OUT")
+]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option("--image", help="A picture the goal speaks of; repeat for more.", metavar="FILE"),
+]
+
+
+def connect(service: ServiceName, address: str | None) -> AsyncClient:
+    """A client whose `service` is at `address`; TLS from DIPTYCH_TLS_CA, _CERT and _KEY."""
+    # The orchestrator's address stands in for the others: one address is all that a caller needs to know.
+    own = {"generator": "DIPTYCH_GENERATOR_ADDRESS", "editor": "DIPTYCH_EDITOR_ADDRESS"}.get(service, "")
+    at = address or os.environ.get(own) or os.environ.get("DIPTYCH_ADDRESS") or default_address(service)
+    if service == "generator":
+        return AsyncClient(generator_address=at, tls=_tls())
+    if service == "editor":
+        return AsyncClient(editor_address=at, tls=_tls())
+    return AsyncClient(at, tls=_tls())
+
+
+def _tls() -> Tls | None:
+    given = {name: os.environ.get(f"DIPTYCH_TLS_{name.upper()}") for name in ("ca", "cert", "key")}
+    if not any(given.values()):
+        return None
+    paths = {name: Path(value) for name, value in given.items() if value}
+    for name, path in paths.items():
+        if not path.is_file():
+            raise InvalidRequest.single(f"DIPTYCH_TLS_{name.upper()}", f"there is no file {path}")
+    return Tls(paths.get("ca"), paths.get("cert"), paths.get("key"))
+
+
+def size(text: str | None) -> tuple[int | None, int | None]:
+    """Width and height of "WxH", or nothing. InvalidRequest for other forms."""
+    if text is None:
+        return None, None
+    width, sign, height = text.lower().partition("x")
+    if not (sign and width.isdecimal() and height.isdecimal()):
+        raise InvalidRequest.single("size", f"write WIDTHxHEIGHT in pixels, such as 64x64, not {text!r}")
+    return int(width), int(height)
