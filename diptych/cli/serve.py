@@ -3,11 +3,12 @@
 import asyncio
 import signal
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
 
-from diptych.cli.failures import FAILED, write_line
+from diptych.cli.failures import DONE, FAILED, write_line
 from diptych.cli.processes import SERVICES, ServiceProcess, clone_root, configured_port, flags_for_all
 from diptych.errors import InvalidRequest, ServiceUnavailable
 
@@ -45,36 +46,38 @@ def serve(
 async def _serve(flags: dict[str, list[str]]) -> int:
     """0 after a signal when all ended well; else FAILED."""
     width = max(len(name) for name in flags)
-    processes = [
-        ServiceProcess(name, own, on_line=lambda line, name=name: _say(f"{name:{width}} | {line}"))  # type: ignore[misc]
-        for name, own in flags.items()
-    ]
+    processes = [ServiceProcess(name, own, on_line=partial(_say_for, f"{name:{width}}")) for name, own in flags.items()]
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
 
     def pass_on() -> None:
         # The second signal reaches the services as a second one: they stop draining.
+        stopping.set()
         for process in processes:
             process.signal(signal.SIGTERM)
-        stopping.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, pass_on)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, pass_on)
     for process in processes:
         await process.start()
+    if stopping.is_set():
+        # It came before everyone was there to hear it.
+        pass_on()
     announcer = asyncio.create_task(_announce(processes))
-    ends = {asyncio.create_task(process.ended()): process for process in processes}
-    ask = asyncio.create_task(stopping.wait())
-    await asyncio.wait([*ends, ask], return_when=asyncio.FIRST_COMPLETED)
+    ends = [asyncio.create_task(process.ended()) for process in processes]
+    asked = asyncio.create_task(stopping.wait())
+    await asyncio.wait([*ends, asked], return_when=asyncio.FIRST_COMPLETED)
     announcer.cancel()
-    for task, process in ends.items():
-        if task.done() and not stopping.is_set():
-            write_line(f"the {process.service} ended with exit code {task.result()}; stopping the others")
-    asked = stopping.is_set()
-    codes = await asyncio.gather(*(ends if asked else [process.stop() for process in processes]))
-    ask.cancel()
+    if not stopping.is_set():
+        asked.cancel()
+        for end, process in zip(ends, processes, strict=True):
+            if end.done():
+                write_line(f"the {process.service} ended with exit code {end.result()}")
+        await asyncio.gather(*(process.stop() for process in processes))
+        return FAILED
+    codes = await asyncio.gather(*ends)
     _say("stopped")
-    return 0 if asked and not any(codes) else FAILED
+    # A process that was still starting has no handler yet and ends by the signal itself.
+    return DONE if all(code in (0, -signal.SIGTERM) for code in codes) else FAILED
 
 
 async def _announce(processes: list[ServiceProcess]) -> None:
@@ -84,6 +87,10 @@ async def _announce(processes: list[ServiceProcess]) -> None:
         # The end of a process is told where it is waited for.
         return
     _say("serving " + ", ".join(f"{p.service} {at}" for p, at in zip(processes, addresses, strict=True)))
+
+
+def _say_for(prefix: str, line: str) -> None:
+    _say(f"{prefix} | {line}")
 
 
 def _say(line: str) -> None:
