@@ -35,15 +35,10 @@ async def run(goal: str) -> int:
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with LOG.open("w", encoding="utf-8") as log:
-
-        def note(service: str) -> ServiceProcess:
-            return ServiceProcess(
-                service, flags[service], on_line=lambda line: print(service, line, sep=" | ", file=log)
-            )
-
-        ports = free_ports()
-        flags = flags_for_all(ports)
-        processes = [note(service) for service in flags]
+        processes = [
+            ServiceProcess(service, flags, on_line=partial(note, log, service))
+            for service, flags in flags_for_all(free_ports()).items()
+        ]
         try:
             async with AsyncExitStack() as running:
                 for process in processes:
