@@ -111,3 +111,20 @@ def test_gives_only_the_outputs_asked_for(sum_file: Path) -> None:
     assert list(engine.run(inputs)) == ["total", "same_steps"]
     with pytest.raises(InvalidRequest, match=r"outputs.mean: .* gives total, same_steps"):
         engine.run(inputs, ["mean"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's size from /proc")
+def test_gives_its_memory_back_when_told_to(conv_file: Path) -> None:
+    def held() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    image = np.zeros((1, 3, 2000, 2000), np.float32)
+    features = 12 * 2000 * 2000 * 4
+    grown = {}
+    for keep in (True, False):
+        engine = OnnxEngine(conv_file, threads=1, keep_memory=keep)
+        before = held()
+        engine.run({"image": image})
+        grown[keep] = held() - before
+        engine.close()
+    assert grown[True] - grown[False] > features / 2
