@@ -11,8 +11,17 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Collection, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -179,7 +188,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
         context.add_done_callback(on_sent)
         code = grpc.StatusCode.OK.name
         try:
-            await context.send_initial_metadata(((REQUEST_ID, request.request_id),))
+            with _leaving():
+                await context.send_initial_metadata(((REQUEST_ID, request.request_id),))
             caller = self._check(call)
             if caller is not None:
                 enter_request(request := _named(request, caller))
@@ -289,4 +299,14 @@ async def _write_all(responses: Any, context: Context) -> None:
         return
     async with aclosing(responses):
         async for response in responses:
-            await context.write(response)
+            with _leaving():
+                await context.write(response)
+
+
+@contextmanager
+def _leaving() -> Iterator[None]:
+    """Makes a failed send what it is, the caller's leaving: gRPC reports it here before it cancels the handler."""
+    try:
+        yield
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError("the caller has gone") from error

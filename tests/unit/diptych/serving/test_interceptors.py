@@ -1,7 +1,13 @@
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import grpc
+import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from diptych.errors import FieldViolation, InvalidRequest, from_status, to_status
-from diptych.serving.interceptors import fit_trailers
+from diptych.serving.interceptors import InFlight, _write_all, fit_trailers
 
 
 def test_a_small_status_stays_as_it_is() -> None:
@@ -30,3 +36,37 @@ def test_the_status_given_is_not_changed() -> None:
     status = status_pb2.Status(code=3, message="m" * 5000)
     assert len(fit_trailers(status).message) < 5000
     assert len(status.message) == 5000
+
+
+class GoneCaller:
+    """A context whose caller has left: gRPC fails the send before it cancels the handler."""
+
+    async def write(self, message: object) -> None:
+        raise grpc.aio.InternalError("Failed execute_batch")
+
+
+async def test_a_send_to_a_caller_who_left_is_a_cancellation_and_closes_the_handler() -> None:
+    closed = []
+
+    async def handler() -> AsyncIterator[str]:
+        try:
+            yield "picture"
+        finally:
+            closed.append(True)
+
+    with pytest.raises(asyncio.CancelledError):
+        await _write_all(handler(), cast("grpc.aio.ServicerContext[Any, Any]", GoneCaller()))
+    assert closed == [True]
+
+
+async def test_a_call_is_in_flight_until_its_handler_is_over_and_its_answer_sent() -> None:
+    in_flight = InFlight()
+    assert await in_flight.wait_idle(0)
+    end_one_half, end_other_half = in_flight.begin(), in_flight.begin()
+    end_one_half()
+    end_other_half()
+    end_one_half()
+    assert in_flight.count == 1
+    assert not await in_flight.wait_idle(0)
+    end_other_half()
+    assert await in_flight.wait_idle(0)
