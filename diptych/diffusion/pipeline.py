@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from diptych.diffusion.row import Kept, Row, RowSpec
 from diptych.diffusion.schedules import SCHEDULE_NAMES, NoiseSchedule, schedule_name
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
+
+# Beyond a few times the trained size a network only repeats itself, at a cost that grows with the square of the area.
+_LARGEST_OF_NATIVE = 4
 
 
 @dataclass(frozen=True)
@@ -38,19 +41,22 @@ class Defaults:
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sides in pixels that a model draws: `native` by default, multiples of `granularity` in `least`..`most`."""
+    """What a model draws, in pixels: `native` (width, height) by default; unless `fixed`, also other multiples of
+    `granularity` up to `most` a side."""
 
     native: tuple[int, int]
     granularity: int
-    least: int
     most: int
+    fixed: bool
 
-    def fault(self, side: int) -> str:
-        """What to do about a side that the model cannot draw; empty when it can."""
-        if self.least == self.most and side != self.least:
-            return f"is {side}; this model draws {self.least} pixels, leave it unset and upscale afterwards"
-        if not self.least <= side <= self.most or side % self.granularity:
-            return f"is {side}; give a multiple of {self.granularity} from {self.least} to {self.most}"
+    def fault(self, side: Literal["width", "height"], pixels: int) -> str:
+        """What to do about a width or height that the model cannot draw; empty when it can."""
+        native = self.native[0 if side == "width" else 1]
+        if self.fixed:
+            advice = f"this model draws {native}, leave it unset and resize or upscale the result"
+            return "" if pixels == native else f"is {pixels}; {advice}"
+        if not 0 < pixels <= self.most or pixels % self.granularity:
+            return f"is {pixels}; give a multiple of {self.granularity} from {self.granularity} to {self.most}"
         return ""
 
 
@@ -164,10 +170,4 @@ class Pipeline:
         height, width, _ = self._autoencoder.decode(np.zeros((self._channels, *latent_size), np.float32)).shape
         factor = height // latent_size[0]
         fixed = all(isinstance(side, int) for side in self._denoiser.sample_shape[1:])
-        if fixed:
-            return Sizes((width, height), factor, height, height)
-        return Sizes((width, height), factor, factor, _LARGEST_OF_NATIVE * max(width, height))
-
-
-# Beyond a few times the trained size a network only repeats itself, at a cost that grows with the square of the area.
-_LARGEST_OF_NATIVE = 4
+        return Sizes((width, height), factor, _LARGEST_OF_NATIVE * max(width, height), fixed)

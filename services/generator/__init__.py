@@ -1,0 +1,1 @@
+"""The generator: makes pictures that did not exist."""

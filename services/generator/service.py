@@ -1,0 +1,63 @@
+"""GeneratorService over gRPC: reads the request, lets `Generator` draw, answers."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from diptych.errors import Unsupported
+from diptych.v1 import generator_pb2, generator_pb2_grpc
+from services.generator.convert import Offer, read_order
+from services.generator.generation import Event, Generator
+
+SERVICE_NAME = "diptych.v1.GeneratorService"
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
+    """The stream is the path; the unary call drains it."""
+
+    def __init__(self, generator: Generator, offer: Offer) -> None:
+        self._generator = generator
+        self._offer = offer
+
+    async def GenerateImage(
+        self, request: generator_pb2.GenerateImageRequest, context: Context
+    ) -> generator_pb2.GenerateImageResponse:
+        """All pictures at once."""
+        response = generator_pb2.GenerateImageResponse()
+        async with aclosing(self._events(request.spec, 0)) as events:
+            async for event in events:
+                if event.HasField("image"):
+                    response.images.append(event.image)
+                elif event.HasField("completed"):
+                    done = event.completed
+                    response.resolved.CopyFrom(done.resolved)
+                    response.record.CopyFrom(done.record)
+                    response.marking.CopyFrom(done.marking)
+        response.images.sort(key=lambda image: image.index)
+        return response
+
+    async def StreamGenerateImage(
+        self, request: generator_pb2.StreamGenerateImageRequest, context: Context
+    ) -> AsyncGenerator[Event, None]:
+        """Events as they come."""
+        async with aclosing(self._events(request.spec, request.preview_interval)) as events:
+            async for event in events:
+                yield event
+
+    async def StreamAnimateLatents(
+        self, request: generator_pb2.StreamAnimateLatentsRequest, context: Context
+    ) -> AsyncGenerator[generator_pb2.StreamAnimateLatentsResponse, None]:
+        """Unsupported."""
+        raise Unsupported("films through latent space are not drawn yet; draw single pictures with GenerateImage")
+        yield  # Makes this a stream.
+
+    async def _events(self, spec: generator_pb2.GenerationSpec, preview_interval: int) -> AsyncGenerator[Event, None]:
+        order = await asyncio.to_thread(read_order, spec, preview_interval, self._offer)
+        async with aclosing(self._generator.draw(order)) as events:
+            async for event in events:
+                yield event
