@@ -1,0 +1,96 @@
+"""What the intent model sees of a goal: word pieces for the sentence encoder, hashed letter groups for the head."""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+MAX_TOKENS = 128
+GROUPS_PER_TOKEN = 14
+GROUP_BUCKETS = 8192  # bucket 0 is padding
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One goal as the two graphs take it.
+
+    `ids` (L,) int64 word pieces with [CLS] and [SEP]; `groups` (L, 14) int64 buckets of the letter groups of each
+    piece's word, 0 where none; `offsets` (L, 2) int64 characters of each piece, (0, 0) for the special ones.
+    """
+
+    ids: Int64Array
+    groups: Int64Array
+    offsets: Int64Array
+
+
+class FeatureReader:
+    """Turns goals into features with the encoder's own tokenizer."""
+
+    def __init__(self, tokenizer: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(MAX_TOKENS)
+
+    def read(self, goal: str) -> Features:
+        """The features of a goal; of a long one, its first 126 word pieces."""
+        encoding = self._tokenizer.encode(goal)
+        offsets = np.asarray(encoding.offsets, np.int64).reshape(-1, 2)
+        return Features(np.asarray(encoding.ids, np.int64), letter_groups(goal, encoding.offsets), offsets)
+
+
+def letter_groups(goal: str, offsets: Sequence[tuple[int, int]]) -> Int64Array:
+    """Buckets (L, 14) of the letter groups around each piece: they carry languages and slips the encoder cannot."""
+    text = goal.lower()
+    groups = np.zeros((len(offsets), GROUPS_PER_TOKEN), np.int64)
+    known: dict[tuple[int, int], list[int]] = {}
+    for row, (start, end) in enumerate(offsets):
+        if start == end or end > len(text):
+            continue
+        span = word_span(text, start)
+        if span not in known:
+            known[span] = [_bucket(group) for group in _groups(text, *span)]
+        groups[row, : len(known[span])] = known[span]
+    return groups
+
+
+def word_span(text: str, at: int) -> tuple[int, int]:
+    """The start and end of the word at a position; an ideograph or a mark is a word by itself."""
+    if not _joins(text[at]):
+        return at, at + 1
+    start, end = at, at + 1
+    while start > 0 and _joins(text[start - 1]):
+        start -= 1
+    while end < len(text) and _joins(text[end]):
+        end += 1
+    return start, end
+
+
+def _joins(char: str) -> bool:
+    return (char.isalnum() or char == "'") and not _is_ideograph(char)
+
+
+def _is_ideograph(char: str) -> bool:
+    return "\u2e80" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
+
+
+def _groups(text: str, start: int, end: int) -> list[str]:
+    """The word itself and its parts; for an ideograph, itself with its neighbours."""
+    if _is_ideograph(text[start]):
+        around = [text[start], text[start - 1 : end] if start else "", text[start : end + 1]]
+        around += [text[start - 1 : end + 1] if start else "", text[max(0, start - 2) : end], text[start : end + 2]]
+        return [group for group in dict.fromkeys(around) if group]
+    word = text[start:end]
+    framed = f"^{word}$"
+    parts = [framed]
+    parts += [framed[i : i + 4] for i in range(len(framed) - 3)]
+    parts += [framed[i : i + 3] for i in range(len(framed) - 2)]
+    return list(dict.fromkeys(parts))[:GROUPS_PER_TOKEN]
+
+
+def _bucket(group: str) -> int:
+    return zlib.crc32(group.encode()) % (GROUP_BUCKETS - 1) + 1

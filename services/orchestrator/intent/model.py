@@ -1,0 +1,185 @@
+"""The intent model: goal text and whether an image is attached in, an Intent out."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from diptych.engines.base import Engine
+from diptych.engines.select import open_engine
+from services.orchestrator.intent import clauses
+from services.orchestrator.intent.decoding import Candidate, Evidence, calibrated, candidates, evidence
+from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
+from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
+from services.orchestrator.intent.prompt import drawn
+from services.orchestrator.intent.slots import Value, slots_of
+
+_MAX_CHARACTERS = 4000
+_ALTERNATIVES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What training found, beside the head: names, calibration of confidence, and the limits below which it asks."""
+
+    operations: tuple[str, ...]
+    slots: tuple[str, ...]
+    calibration: tuple[float, float]
+    clarify_below: float
+
+    @classmethod
+    def read(cls, path: Path) -> "Settings":
+        """The settings of a model folder's intent.json."""
+        found = json.loads(path.read_text(encoding="utf-8"))
+        slope, shift = found["calibration"]
+        return cls(tuple(found["operations"]), tuple(found["slots"]), (slope, shift), found["clarify_below"])
+
+
+@dataclass(frozen=True, slots=True)
+class Tagging:
+    """One goal with its tokens tagged."""
+
+    goal: str
+    features: Features
+    operations: Int64Array  # (L,) index of the operation, K: none
+    slots: Int64Array  # (L,) index of the slot, S: none
+
+
+class IntentModel:
+    """Reads goals. Thread-safe; a few milliseconds a goal on one core."""
+
+    def __init__(self, encoder: Engine, head: Engine, reader: FeatureReader, settings: Settings) -> None:
+        self._encoder, self._head, self._reader, self._settings = encoder, head, reader, settings
+
+    @classmethod
+    def load(cls, directory: Path, encoder_directory: Path | None = None, *, num_threads: int = 1) -> "IntentModel":
+        """A model from a folder with head.onnx and intent.json; encoder.onnx (or model.onnx) and tokenizer.json from the
+        encoder's folder, by default the same."""
+        texts = encoder_directory or directory
+        encoder = texts / "encoder.onnx"
+        if not encoder.exists():
+            encoder = texts / "model.onnx"
+        return cls(
+            open_engine(encoder, threads=num_threads, precision="int8"),
+            open_engine(directory / "head.onnx", threads=num_threads),
+            FeatureReader(texts / "tokenizer.json"),
+            Settings.read(directory / "intent.json"),
+        )
+
+    def close(self) -> None:
+        """Frees both graphs."""
+        self._encoder.close()
+        self._head.close()
+
+    def understand(self, goal: str, *, has_image: bool) -> Intent:
+        """What the goal means. Asks back (CLARIFY) rather than guess; never raises for any text."""
+        text = goal[:_MAX_CHARACTERS]
+        if not text.strip():
+            return _asked(ClarifyReason.UNREADABLE, 0.99, ())
+        found, tagging = self._look(text, has_image)
+        plans = candidates(found, has_image=has_image)
+        possible = candidates(found, has_image=True)
+        if not has_image and possible and "generate" not in possible[0].names and found.nothing < 0.5:
+            return self._without_image(possible, tagging)
+        if found.nothing > 0.5 or not plans:
+            reason = ClarifyReason.UNREADABLE if unreadable(text, tagging.features) else ClarifyReason.VAGUE
+            return _asked(reason, found.nothing, self._readings(plans or possible, tagging))
+        best = plans[0]
+        confidence = self._confidence(best)
+        if confidence < self._settings.clarify_below:
+            return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
+        reading = self._reading(best, tagging)
+        others = self._readings(plans[1:], tagging)
+        return Intent(reading.route, reading.operations, flat(reading.operations), confidence, others, None)
+
+    def _look(self, text: str, has_image: bool) -> tuple[Evidence, Tagging]:
+        features = self._reader.read(text)
+        ids = features.ids[None]
+        mask = np.ones_like(ids)
+        vectors = self._encoder.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
+        seen = self._head.run(
+            {
+                "tokens": vectors["last_hidden_state"],
+                "groups": features.groups[None],
+                "has_image": np.asarray([has_image], np.float32),
+                "mask": mask.astype(np.float32),
+            }
+        )
+        found = evidence(self._settings.operations, seen["operations"][0], seen["order"][0])
+        tags, slots = seen["token_operations"][0].argmax(-1), seen["token_slots"][0].argmax(-1)
+        return found, Tagging(text, features, tags, slots)
+
+    def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
+        """Asks for the image that the goal speaks of."""
+        return _asked(ClarifyReason.NO_IMAGE, self._confidence(possible[0]), self._readings(possible, tagging))
+
+    def _confidence(self, candidate: Candidate) -> float:
+        return calibrated(candidate.probability, *self._settings.calibration)
+
+    def _readings(self, plans: list[Candidate], tagging: Tagging) -> tuple[Reading, ...]:
+        return tuple(self._reading(plan, tagging) for plan in plans[:_ALTERNATIVES])
+
+    def _reading(self, candidate: Candidate, tagging: Tagging) -> Reading:
+        operations = tuple(self._operation(name, candidate.names, tagging) for name in candidate.names)
+        return Reading(route_of(candidate.names), operations, self._confidence(candidate))
+
+    def _operation(self, name: str, names: tuple[str, ...], tagging: Tagging) -> IntendedOperation:
+        goal = tagging.goal
+        whole = clauses.Span(0, len(goal))
+        offsets = tagging.features.offsets
+        span = None
+        if len(names) > 1:
+            span = clauses.clause(goal, tagging.operations, offsets, self._settings.operations.index(name))
+        span = span or whole
+        text = goal[span.start : span.end].strip()
+        tagged: dict[str, str] = {}
+        for index, slot in enumerate(self._settings.slots):
+            if said := clauses.phrases(goal, tagging.slots, offsets, index, span):
+                tagged[slot] = ", ".join(dict.fromkeys(said)) if slot == "object" else said[0]
+        if name == "generate":
+            tagged["prompt"] = self._prompt(tagging, span)
+        slots: dict[str, Value] = slots_of(name, text, tagged)
+        return IntendedOperation(name, MappingProxyType(slots), text)
+
+    def _prompt(self, tagging: Tagging, span: clauses.Span) -> str:
+        """From the first word of the prompt to the last inside the clause."""
+        index = self._settings.slots.index("prompt")
+        inside = [
+            run
+            for run in clauses.runs(tagging.slots, tagging.features.offsets, index, 1)
+            if span.start <= run.start < span.end
+        ]
+        if not inside:
+            return drawn(tagging.goal[span.start : span.end])
+        read_until = int(tagging.features.offsets[:, 1].max())
+        cut_off = read_until < len(tagging.goal.rstrip()) and inside[-1].end >= read_until - 20
+        end = span.end if cut_off else clauses.whole_words(tagging.goal, inside[-1]).end
+        start = clauses.whole_words(tagging.goal, inside[0]).start
+        return drawn(tagging.goal[start:end])
+
+
+def flat(operations: tuple[IntendedOperation, ...]) -> Mapping[str, Value]:
+    """The slots of all operations in one mapping; the first operation to have one wins."""
+    merged: dict[str, Value] = {}
+    for operation in operations:
+        for name, value in operation.slots.items():
+            merged.setdefault(name, value)
+    return MappingProxyType(merged)
+
+
+def unreadable(text: str, features: Features) -> bool:
+    """True for letters that are no words: the tokenizer breaks them into far more pieces than there are words."""
+    words = re.findall(r"\w+", text)
+    if not any(char.isalpha() for char in text):
+        return True
+    if any("\u2e80" <= char <= "\u9fff" for char in text):
+        return False
+    return (len(features.ids) - 2) / max(1, len(words)) >= 2.5
+
+
+def _asked(reason: ClarifyReason, confidence: float, readings: tuple[Reading, ...]) -> Intent:
+    return Intent("CLARIFY", (), MappingProxyType({}), confidence, readings, reason)

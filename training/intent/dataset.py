@@ -1,0 +1,184 @@
+"""The training goals: a fixed mixture of kinds and languages, written from the phrase files with a fixed seed."""
+
+import random
+import string
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
+from training.intent.grammar import Grammar, Phrase, load, split_templates
+
+PHRASES = Path(__file__).parent / "phrases"
+ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "clarify"]
+LANGUAGES = ("de", "fr", "es", "zh")
+
+# kind, share, has an image. Shares need not add up to one.
+MIXTURE = (
+    ("single", 0.25, True),
+    ("several", 0.22, True),
+    ("vary_chain", 0.025, True),
+    ("animate_chain", 0.025, True),
+    ("generate_with_image", 0.03, True),
+    ("background_chain", 0.01, True),
+    ("vague", 0.035, True),
+    ("gibberish", 0.006, True),
+    ("outofscope", 0.012, True),
+    ("prompt", 0.17, False),
+    ("prompt_long", 0.08, False),
+    ("generate_do", 0.05, False),
+    ("generate_chain", 0.07, False),
+    ("single", 0.05, False),
+    ("several", 0.03, False),
+    ("vague", 0.03, False),
+    ("followupNoImage", 0.03, False),
+    ("gibberish", 0.012, False),
+    ("outofscope", 0.012, False),
+    ("foreign", 0.16, True),
+    ("foreign", 0.05, False),
+)
+
+_JOINS = {
+    "de": (["A und B", "A, dann B", "A und dann B", "zuerst A, dann B", "A. Danach B.", "A, danach B", "erst A, dann B",
+            "A, B", "A. B."],
+           ["bitte A", "A bitte", "kannst du A", "A", "A", "A", "A, danke", "könntest du bitte A"]),
+    "fr": (["A et B", "A, puis B", "A et ensuite B", "d'abord A, puis B", "A. Ensuite B.", "A, B", "A puis B"],
+           ["A s'il te plaît", "A", "A", "A", "peux-tu A", "A, merci", "s'il vous plaît, A"]),
+    "es": (["A y B", "A, luego B", "A y después B", "primero A, luego B", "A. Después B.", "A, B", "A y luego B"],
+           ["A por favor", "A", "A", "A", "puedes A", "A, gracias", "por favor, A"]),
+    "zh": (["A，然后B", "先A，再B", "A并B", "A，B", "A，接着B", "先A然后B", "A，最后B", "A再B"],
+           ["请A", "A", "A", "A", "帮我A", "A。", "麻烦A", "可以A吗"]),
+}  # fmt: skip
+
+
+def goals(count: int, seed: int, *, held_out: bool = False, held_share: float = 0.12) -> Iterator[Goal]:
+    """`count` distinct goals. `held_out`: written only from templates that the other goals never use."""
+    grammars = load(PHRASES, {"en": ENGLISH, "frames": ["words", "scenes", "frames"], **{k: [k] for k in LANGUAGES}})
+    split = {k: split_templates(g, held_share, seed)[held_out] for k, g in grammars.items() if k != "frames"}
+    rng = random.Random(f"goals {seed} {held_out}")
+    writer = Writer(_with_fallback(split["en"], grammars["en"], held_out), grammars["frames"], rng)
+    foreign = {k: _with_fallback(split[k], grammars[k], held_out) for k in LANGUAGES}
+    kinds, weights = [(k, image) for k, _, image in MIXTURE], [share for _, share, _ in MIXTURE]
+    seen: set[tuple[str, bool]] = set()
+    while len(seen) < count:
+        kind, has_image = rng.choices(kinds, weights)[0]
+        if kind == "foreign":
+            language = rng.choice(LANGUAGES)
+            goal = _foreign(foreign[language], language, has_image, rng)
+        else:
+            goal = _english(writer, kind, has_image, rng)
+        goal = replace(goal, phrase=worn(goal.phrase, rng))
+        key = (goal.phrase.text.lower(), goal.has_image)
+        if goal.phrase.text.strip() and key not in seen:
+            seen.add(key)
+            yield goal
+
+
+def _with_fallback(grammar: Grammar, whole: Grammar, held_out: bool) -> Grammar:
+    """The grammar, with sections that the split left empty taken from the whole."""
+    if not held_out:
+        return grammar
+    for key, templates in whole.sections.items():
+        # Short sections (details, noun forms) have no held-out part: they are used as they are.
+        if not grammar.sections.get(key) and (key[1] in ("more", "ing", "do") or key[0] in ("clarify", "generate")):
+            grammar.sections[key] = templates
+    return grammar
+
+
+def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> Goal:
+    operations: tuple[str, ...] = ()
+    phrase: Phrase | None
+    if kind == "single":
+        operations = (writer.pick(),)
+        phrase = writer.single(operations[0])
+    elif kind == "several":
+        phrase, operations = writer.several()
+    elif kind in ("vary_chain", "animate_chain", "generate_chain"):
+        phrase, operations = writer.chain(kind.split("_")[0])
+    elif kind == "background_chain":
+        nodes = rng.choice(writer.frames.sections["chain", "background"])
+        operations = ("generate", "replace_background")
+        phrase = Phrase.of(writer.frames.expand(nodes, rng), "generate")
+        cut = phrase.text.rfind(" and ")
+        phrase.operations[cut:] = ["replace_background"] * (len(phrase.text) - cut)
+    elif kind == "gibberish":
+        phrase = Phrase.plain(gibberish(rng))
+    elif kind in ("vague", "outofscope", "followupNoImage"):
+        phrase = writer.say("clarify", kind) or writer.say("clarify", "vague")
+    else:
+        operations = ("generate",)
+        source = {"prompt": "noun", "prompt_long": "long", "generate_with_image": "withimage"}.get(kind, "do")
+        kinds = (source, "say") if source == "do" else (source,)
+        phrase = writer.say("generate", *kinds) or writer.say("generate", "do")
+        if phrase is not None and source == "do":
+            phrase = writer.politely(phrase)
+    assert phrase is not None, kind
+    return Goal(phrase, has_image, operations, "en", kind)
+
+
+def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Random) -> Goal:
+    joins, polite = _JOINS[language]
+
+    def act(name: str, kind: str = "do") -> Phrase:
+        nodes = rng.choice(grammar.sections[name, kind])
+        return Phrase.of(grammar.expand(nodes, rng), None if name == "clarify" else name)
+
+    def fit(frame: str, parts: list[Phrase]) -> Phrase:
+        phrase = Phrase.plain("")
+        for char in frame:
+            phrase = phrase + (parts["AB".index(char)] if char in "AB" else char)
+        return phrase
+
+    draw = rng.random()
+    if draw < 0.12:
+        return Goal(act("clarify", "vague"), has_image, (), language, "vague")
+    if not has_image and draw < 0.6:
+        return Goal(fit(rng.choice(polite), [act("generate")]), False, ("generate",), language, "prompt")
+    among = [n for n in OPERATIONS if n not in ("generate", "composite", "match_style")]
+    names = [rng.choice(among)]
+    if not has_image and draw < 0.8:
+        names = ["generate", rng.choice([n for n in among if n not in (*GENERATOR, "replace_background", "analyze")])]
+    elif rng.random() < 0.3:
+        names += [rng.choice([n for n in among if n != names[0]])]
+    if {"remove_background", "replace_background"} == set(names):
+        names = names[:1]
+    phrases = [act(name) for name in names]
+    phrase = fit(rng.choice(joins), phrases) if len(names) == 2 else fit(rng.choice(polite), phrases)
+    return Goal(phrase, has_image, tuple(names), language, "foreign" if len(names) == 1 else "foreign_several")
+
+
+def worn(phrase: Phrase, rng: random.Random) -> Phrase:
+    """The phrase as typed in haste now and then: case, punctuation, slips of the finger."""
+    text, slots, operations = phrase.text, list(phrase.slots), list(phrase.operations)
+    draw = rng.random()
+    if draw < 0.3:
+        text = text.lower() if len(text.lower()) == len(text) else text
+    elif draw < 0.6 and text:
+        text = text[0].upper() + text[1:]
+        if rng.random() < 0.5 and text[-1].isalnum():
+            text, slots, operations = text + ".", [*slots, None], [*operations, None]
+    elif draw < 0.61 and len(text.upper()) == len(text):
+        text = text.upper()
+    if text.endswith(".") and rng.random() < 0.3:
+        text, slots, operations = text[:-1], slots[:-1], operations[:-1]
+    slips = sum(rng.random() < 0.5 for _ in range(1 + len(text) // 30)) if rng.random() < 0.12 else 0
+    for _ in range(slips):
+        at = rng.randrange(max(1, len(text) - 1))
+        if not text[at : at + 2].isalpha():
+            continue
+        kind = rng.choice(["swap", "drop", "double", "wrong"])
+        if kind == "swap":
+            text = text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+        elif kind == "drop":
+            text, slots, operations = (
+                text[:at] + text[at + 1 :],
+                slots[:at] + slots[at + 1 :],
+                operations[:at] + operations[at + 1 :],
+            )
+        elif kind == "double":
+            text = text[:at] + text[at] + text[at:]
+            slots.insert(at, slots[at])
+            operations.insert(at, operations[at])
+        else:
+            text = text[:at] + rng.choice(string.ascii_lowercase) + text[at + 1 :]
+    return Phrase(text, slots, operations)

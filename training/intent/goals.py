@@ -1,0 +1,234 @@
+"""Labelled goals composed from phrases: single requests, ordered chains, prompts, and things to ask back about."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from training.intent.grammar import Grammar, Phrase
+
+GENERATOR = ("generate", "vary", "animate")
+EDITOR = (
+    "remove_background", "replace_background", "blur_background", "enhance", "denoise", "deblur", "upscale",
+    "color_correct", "retouch", "remove_object", "replace_object", "add_object", "style_transfer", "match_style",
+    "crop", "resize", "extend", "rotate", "composite", "analyze",
+)  # fmt: skip
+OPERATIONS = GENERATOR + EDITOR
+_RARE = {"match_style": 0.15, "composite": 0.2, "analyze": 0.8, "generate": 0.0}
+# Pairs that people mean as one request.
+_ONE = ({"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
+        {"replace_background", "blur_background"}, {"vary", "style_transfer"}, {"remove_background", "blur_background"})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A goal as people may write it, and what they mean by it.
+
+    `operations` are the ones meant, even where the image for them is missing; empty where none can be read.
+    """
+
+    phrase: Phrase
+    has_image: bool
+    operations: tuple[str, ...]
+    language: str
+    kind: str
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """The operations that can be done without asking: none if they need an image that is not there."""
+        possible = self.has_image or self.operations[:1] == ("generate",)
+        return self.operations if possible else ()
+
+    @property
+    def route(self) -> str:
+        return route_of(self.plan)
+
+
+def route_of(operations: tuple[str, ...]) -> str:
+    """The route that performs these operations."""
+    if not operations:
+        return "CLARIFY"
+    made = [name in GENERATOR for name in operations]
+    return "GENERATE" if all(made) else "CHAIN" if any(made) else "EDIT"
+
+
+class Writer:
+    """Writes English goals from a grammar."""
+
+    def __init__(self, grammar: Grammar, frames: Grammar, rng: random.Random) -> None:
+        self.grammar, self.frames, self.rng = grammar, frames, rng
+
+    def say(self, operation: str, *kinds: str) -> Phrase | None:
+        """A phrase of this operation, of one of the kinds that have any; None if none has."""
+        pools = [self.grammar.sections.get((operation, kind), []) for kind in kinds]
+        pools = [pool for pool in pools if pool]
+        if not pools:
+            return None
+        nodes = self.rng.choice(self.rng.choice(pools))
+        phrase = Phrase.of(self.grammar.expand(nodes, self.rng), None if operation == "clarify" else operation)
+        return phrase
+
+    def frame(self, name: str, kind: str) -> Phrase:
+        nodes = self.rng.choice(self.frames.sections[name, kind])
+        return Phrase.of(self.frames.expand(nodes, self.rng), None)
+
+    def join_frame(self, kind: str) -> str:
+        nodes = self.rng.choice(self.frames.sections["join", kind])
+        return "".join(text for text, _ in self.frames.expand(nodes, self.rng))
+
+    def pick(self, *excluded: str, among: tuple[str, ...] = EDITOR + ("vary", "animate")) -> str:
+        """A random operation that is no near-double of an excluded one."""
+        names = [
+            n for n in among
+            if n not in excluded and not any({n, other} in _ONE for other in excluded)
+        ]  # fmt: skip
+        return self.rng.choices(names, [_RARE.get(n, 1.0) for n in names])[0]
+
+    def politely(self, phrase: Phrase) -> Phrase:
+        if self.rng.random() < 0.3:
+            phrase = self.frame("polite", "before") + " " + phrase.lowered_start()
+        if self.rng.random() < 0.15:
+            phrase = phrase + self.rng.choice([", ", " "]) + self.frame("polite", "after")
+        return phrase
+
+    def constrained(self, phrase: Phrase, chance: float = 0.12) -> Phrase:
+        if self.rng.random() >= chance:
+            return phrase
+        return phrase + self.rng.choice([", ", " ", ". ", " - "]) + self.frame("constraint", "after")
+
+    def detailed(self, operation: str, phrase: Phrase) -> Phrase:
+        """The phrase with sentences of detail that ask for nothing else."""
+        for _ in range(self.rng.choice([1, 1, 2, 2, 3])):
+            more = self.say(operation, "more")
+            if more is not None:
+                more = Phrase(more.text, more.slots, [None] * len(more.text))
+                phrase = phrase + (". " if not phrase.text.endswith(".") else " ") + more
+        return phrase
+
+    def single(self, operation: str) -> Phrase:
+        kind = self.rng.choices(["do", "say", "noun"], [0.66, 0.2, 0.14])[0]
+        phrase = self.say(operation, kind) or self.say(operation, "do", "say", "noun")
+        assert phrase is not None, operation
+        if kind == "do":
+            phrase = self.politely(phrase)
+        if kind == "say" and self.rng.random() < 0.25 and (do := self.say(operation, "do")):
+            phrase = phrase + self.rng.choice([". ", ", ", " - ", " so "]) + do
+        if kind != "noun" and self.rng.random() < 0.3:
+            return self.detailed(operation, phrase)
+        if kind != "noun" and self.rng.random() < 0.08:
+            return self.frame("context", "before") + " " + phrase
+        return self.constrained(phrase)
+
+    def act(self, operation: str) -> Phrase:
+        """A request that can stand in a row."""
+        phrase = self.say(operation, "do")
+        assert phrase is not None, operation
+        return phrase.lowered_start()
+
+    def joined(self, operations: list[str]) -> Phrase:
+        """The requests joined so that they are wanted in this order, whatever the order of the words."""
+        frame = self.join_frame("two" if len(operations) == 2 else "three")
+        parts: dict[str, Callable[[], Phrase | None]] = {}
+        for letter, operation in zip("ABC", operations, strict=False):
+            parts[letter] = lambda operation=operation: self.act(operation)
+        parts["G"] = lambda: self.noun_form(operations[0], state=False)
+        parts["H"] = lambda: self.noun_form(operations[1], state=False)
+        parts["H2"] = lambda: self.noun_form(operations[-1], state=False)
+        parts["S"] = lambda: self.noun_form(operations[0], state=True)
+        phrase = fill(frame, parts)
+        if phrase is None:
+            return self.joined(operations)
+        return phrase
+
+    def noun_form(self, operation: str, *, state: bool) -> Phrase | None:
+        """ "upscaling it" or, as a state, "it is upscaled"; None if the grammar has none."""
+        for _ in range(12):
+            phrase = self.say(operation, "ing")
+            if phrase is None:
+                return None
+            is_state = f" {phrase.text} ".find(" is ") >= 0 or phrase.text.startswith(("it ", "you "))
+            if is_state == state and not phrase.text.startswith("you "):
+                return phrase
+        return None
+
+    def several(self) -> tuple[Phrase, tuple[str, ...]]:
+        """Two or three requests in a row."""
+        names = [self.pick()]
+        while len(names) < (2 if self.rng.random() < 0.68 else 3):
+            names.append(self.pick(*names))
+        if self.rng.random() < 0.06:
+            names.insert(1, names[0])
+        if len(names) == 2 and self.rng.random() < 0.2:
+            kinds = [self.rng.choice(["noun", "noun", "say"]), self.rng.choice(["noun", "noun", "do"])]
+            phrases = [self.say(name, kind) for name, kind in zip(names, kinds, strict=True)]
+            if all(phrases):
+                frame = self.join_frame("nouns")
+                parts = {letter: (lambda p=p: p) for letter, p in zip("AB", phrases, strict=True)}
+                phrase = fill(frame, parts)
+                assert phrase is not None
+                return phrase, tuple(names)
+        phrase = self.politely(self.joined(names[:3]))
+        if self.rng.random() < 0.08:
+            phrase = self.detailed(names[-1], phrase)
+        return self.constrained(phrase, 0.08), tuple(dict.fromkeys(names[:3]))
+
+    def chain(self, first: str) -> tuple[Phrase, tuple[str, ...]]:
+        """Something generated or varied, then edited."""
+        edits = tuple(n for n in EDITOR if n not in ("analyze", "composite", "match_style", "replace_background"))
+        names = [first, self.pick(first, among=edits)]
+        if self.rng.random() < 0.4:
+            names.append(self.pick(*names, among=edits))
+        part = self.frames.sections.get(("part", names[1]))
+        if len(names) == 2 and part and self.rng.random() < 0.35:
+            tail = Phrase.of(self.frames.expand(self.rng.choice(part), self.rng), names[1])
+            return self.act(first) + self.rng.choice([", ", ", then ", " "]) + tail, tuple(names)
+        frames = ["A and B", "A and then B", "A, then B", "A, B", "A. Then B.", "A. B.", "first A, then B", "A; B",
+                  "A and B afterwards", "A, afterwards B", "A. After that, B.", "A, and B", "A. Now B.",
+                  "A and when it's done B", "A before you B", "after G, B", "B after G", "A. Finally B."]  # fmt: skip
+        if len(names) == 3:
+            frames = ["A, B and C", "A, then B and C", "A, B, C", "A. B. C.", "first A, then B, finally C",
+                      "A, then B, then C", "A. Then B and C.", "A; B; C", "A and B and C", "1. A 2. B 3. C",
+                      "A, B and then C"]  # fmt: skip
+        parts: dict[str, Callable[[], Phrase | None]] = {
+            letter: (lambda n=name: self.act(n)) for letter, name in zip("ABC", names, strict=False)
+        }
+        parts["G"] = lambda: self.noun_form(first, state=False)
+        phrase = None
+        while phrase is None:
+            phrase = fill(self.rng.choice(frames), parts)
+        return self.politely(phrase), tuple(names)
+
+
+def fill(frame: str, parts: dict[str, Callable[[], Phrase | None]]) -> Phrase | None:
+    """The frame with its capital letters replaced by phrases; None if a phrase is missing."""
+    phrase = Phrase.plain("")
+    tokens = frame.replace("H2", "\0").split(" ")
+    for position, token in enumerate(tokens):
+        core = token.strip(",.;:")
+        core = "H2" if core == "\0" else core
+        if position:
+            phrase = phrase + " "
+        if core not in parts:
+            phrase = phrase + token
+            continue
+        part = parts[core]()
+        if part is None:
+            return None
+        bare = "\0" if core == "H2" else core
+        head, tail = token.split(bare, 1)
+        if part.text.endswith((".", "?")) and tail:
+            part = Phrase(part.text[:-1], part.slots[:-1], part.operations[:-1])
+        opens = not phrase.text.strip() or phrase.text.rstrip().endswith(".")
+        part = part if opens and not core.startswith(("G", "H", "S")) else part.lowered_start()
+        phrase = phrase + head + part + tail
+    return phrase
+
+
+def gibberish(rng: random.Random) -> str:
+    """Letters that mean nothing."""
+    keys = rng.choice(["qwertyuiop", "asdfghjkl", "zxcvbnm", "bcdfghjklmnpqrstvwxz", "abcdefghijklmnopqrstuvwxyz"])
+    if rng.random() < 0.12:
+        return rng.choice(
+            ["?", "???", "...", "!!", "-", "1234", "0", "42 17", ":)", "x", "xx", "aaaaaa", "#", "1", "ok"]
+        )
+    words = ["".join(rng.choice(keys) for _ in range(rng.randint(3, 9))) for _ in range(rng.randint(1, 4))]
+    return " ".join(words)
