@@ -19,6 +19,16 @@ _QUESTIONS = {
 _USUAL = ("enhance", "remove_background", "upscale")
 
 
+def needs_picture(operations: Sequence[IntendedOperation]) -> bool:
+    """Whether an operation comes to its turn with no picture to work on; one that was generated counts."""
+    for operation in operations:
+        if operation.name == "generate":
+            return False
+        if operation.name != "animate":
+            return True
+    return False
+
+
 def clarification(goal: str, intent: Intent, reason: ClarifyReason, num_images: int, draft: Draft) -> v1.Clarification:
     """The question and its options. `draft` writes a plan for operations on so many pictures."""
     readings = [intent.operations, *(reading.operations for reading in intent.alternatives)]
@@ -43,7 +53,7 @@ def clarification(goal: str, intent: Intent, reason: ClarifyReason, num_images: 
 
 def _option(operations: Sequence[IntendedOperation], num_images: int, draft: Draft) -> v1.ClarificationOption:
     """A reading as an answer; with a picture that is yet to come where it needs one."""
-    needs = not num_images and operations[0].name not in ("generate", "animate")
+    needs = not num_images and needs_picture(operations)
     label = option_label(operation.name for operation in operations)
     if needs:
         label = f"Attach a picture and {label[:1].lower()}{label[1:]}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from diptych.v1 import generator_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
-from services.orchestrator.clarify import clarification
+from services.orchestrator.clarify import clarification, needs_picture
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
 from services.orchestrator.plan import operation_of, seal
 from services.orchestrator.wording import reason_for, why
@@ -38,7 +38,9 @@ def plan_goal(goal: str, intent: Intent, num_images: int, output: image_pb2.Outp
         return _plan(goal, operations, pictures, intent.confidence, output)
 
     reason = intent.reason
-    if reason is None and not _has_pictures(intent.operations, num_images):
+    if reason is None and not intent.operations:
+        reason = ClarifyReason.VAGUE
+    elif reason is None and not num_images and needs_picture(intent.operations):
         reason = ClarifyReason.NO_IMAGE
     if reason is None:
         plan = draft(intent.operations, num_images)
@@ -80,16 +82,6 @@ def _output(operations: Sequence[IntendedOperation], asked: image_pb2.OutputOpti
         named = [_FORMATS[name] for name in said if name in _FORMATS]
         output.format = named[-1] if named else image_pb2.IMAGE_FORMAT_PNG
     return output
-
-
-def _has_pictures(operations: Sequence[IntendedOperation], num_images: int) -> bool:
-    """Whether every operation has a picture to work on when its turn comes; a generated one counts."""
-    have = num_images > 0
-    for operation in operations:
-        have = have or operation.name in ("generate", "animate")
-        if not have:
-            return False
-    return bool(operations)
 
 
 def _takes_second(operation: IntendedOperation, num_images: int) -> bool:

@@ -10,7 +10,8 @@ def groups(text: str) -> list[list[str]]:
 
 
 def edit(number: int, *inputs: str, operation: str = "enhance") -> str:
-    return 'steps { id: "%d" edit { %s { } } %s }' % (number, operation, "".join(f"inputs {{ {i} }}" for i in inputs))
+    taken = "".join(f"inputs {{ {one} }}" for one in inputs)
+    return f'steps {{ id: "{number}" edit {{ {operation} {{ }} }} {taken} }}'
 
 
 IMAGE, OTHER = "goal_image: 0", "goal_image: 1"

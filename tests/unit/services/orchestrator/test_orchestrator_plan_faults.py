@@ -25,7 +25,7 @@ def test_every_fault_is_found_at_once() -> None:
     assert fields(
         'steps { id: "1" edit { upscale { } } inputs { step_id: "2" } }'
         'steps { id: "1" edit { upscale { } } inputs { goal_image: 3 } }'
-        'steps { edit { upscale { } } inputs { } }'
+        "steps { edit { upscale { } } inputs { } }"
         'steps { id: "4" inputs { step_id: "nine" } }'
         'steps { id: "5" edit { } }',
         num_images=1,
@@ -42,10 +42,9 @@ def test_every_fault_is_found_at_once() -> None:
 
 
 def test_an_edit_needs_a_picture_and_a_generated_one_counts() -> None:
-    edit = 'steps { id: "2" edit { upscale { } } %s }'
-    assert fields(edit % "") == ["plan.steps[0].inputs"]
-    assert fields(GENERATE + edit % 'inputs { step_id: "1" }') == []
-    assert fields(edit % "inputs { goal_image: 0 }", num_images=1) == []
+    assert fields('steps { id: "2" edit { upscale { } } }') == ["plan.steps[0].inputs"]
+    assert fields(GENERATE + 'steps { id: "2" edit { upscale { } } inputs { step_id: "1" } }') == []
+    assert fields('steps { id: "2" edit { upscale { } } inputs { goal_image: 0 } }', num_images=1) == []
 
 
 def test_arity_is_the_operations() -> None:
@@ -60,7 +59,7 @@ def test_arity_is_the_operations() -> None:
         'generate { prompt: "a" }': ["plan.steps[0].inputs"],
         "select { selection { subject: true } }": ["plan.steps[0].inputs"],
     }.items():
-        assert fields('steps { id: "1" %s %s }' % (action, two), num_images=2) == faults, action
+        assert fields(f'steps {{ id: "1" {action} {two} }}', num_images=2) == faults, action
 
 
 def test_a_step_that_only_looks_gives_no_picture() -> None:
@@ -72,14 +71,15 @@ def test_a_step_that_only_looks_gives_no_picture() -> None:
 def test_pictures_inside_actions_stay_empty() -> None:
     assert fields(
         'steps { id: "1" vary { prompt: "a" init_image { content: "x" } } inputs { goal_image: 0 } }'
-        'steps { id: "2" edit { composite { overlay { content: "x" } } } inputs { goal_image: 0 } inputs { step_id: "1" } }',
+        'steps { id: "2" edit { composite { overlay { content: "x" } } } '
+        'inputs { goal_image: 0 } inputs { step_id: "1" } }',
         num_images=1,
     ) == ["plan.steps[0].vary.init_image.content", "plan.steps[1].edit.composite.overlay.content"]
 
 
 def test_what_a_plan_has_no_input_for_is_refused() -> None:
     action = 'generate { prompt: "a" output { quality: 3 } references { role: REFERENCE_ROLE_STYLE } }'
-    assert fields('steps { id: "1" %s }' % action) == [
+    assert fields(f'steps {{ id: "1" {action} }}') == [
         "plan.steps[0].generate.output",
         "plan.steps[0].generate.references",
     ]
@@ -94,5 +94,5 @@ def test_digest_and_route_must_be_the_plans_own() -> None:
 
 def test_a_plan_has_steps_but_not_without_end() -> None:
     assert fields("route: ROUTE_CLARIFY") == ["plan.steps"]
-    many = "".join('steps { id: "%d" generate { prompt: "a" } }' % number for number in range(MAX_STEPS + 1))
+    many = "".join(f'steps {{ id: "{number}" generate {{ prompt: "a" }} }}' for number in range(MAX_STEPS + 1))
     assert fields(many) == ["plan.steps"]

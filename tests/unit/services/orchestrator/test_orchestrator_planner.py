@@ -180,10 +180,29 @@ def test_a_question_has_two_to_four_different_answers_that_run(
         assert options[0].plan.steps[0].operation == alternatives[0]
 
 
-_NAMES = (
-    "generate vary animate remove_background replace_background blur_background enhance denoise deblur upscale "
-    "color_correct retouch remove_object replace_object add_object style_transfer crop resize extend rotate analyze"
-).split()
+_NAMES = [
+    "generate",
+    "vary",
+    "animate",
+    "remove_background",
+    "replace_background",
+    "blur_background",
+    "enhance",
+    "denoise",
+    "deblur",
+    "upscale",
+    "color_correct",
+    "retouch",
+    "remove_object",
+    "replace_object",
+    "add_object",
+    "style_transfer",
+    "crop",
+    "resize",
+    "extend",
+    "rotate",
+    "analyze",
+]
 _WORDS = st.sampled_from(["white", "a beach", "the second image", "", "16:9", "counterclockwise", "png", "sepia", "9"])
 _KEYS = "prompt style count width height platform aspect background scale percent object direction angle color format"
 _SLOTS = st.dictionaries(
