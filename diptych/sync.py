@@ -85,7 +85,12 @@ class _Stream(Generic[P, R]):
 
         def stream(*args: P.args, **kwargs: P.kwargs) -> Generator[R, None, None]:
             loop = client._running()
-            answers = self._method(client._client, *args, **kwargs)
+
+            async def begin() -> AsyncGenerator[R, None]:
+                # A channel belongs to the loop that it is opened on.
+                return self._method(client._client, *args, **kwargs)
+
+            answers = loop.run(begin())
             try:
                 while True:
                     try:
