@@ -130,6 +130,8 @@ class _Draft:
                 current = self._add(operation, step, [current])
             elif operation.name == "animate":
                 self._animate(operation, current)
+            elif operation.name == "crop":
+                current = self._crop(operation, current)
             else:
                 current, spare = self._edit(operation, current, spare)
 
@@ -145,6 +147,16 @@ class _Draft:
         for name in implied:
             drawn = self._add(operation, v1.PlanStep(edit=fill.edit(name, slots)), [drawn])
         return drawn
+
+    def _crop(self, operation: IntendedOperation, current: v1.StepInput | None) -> v1.StepInput | None:
+        """A crop, and where a size is named as well, that size; a platform's size alone crops what is over."""
+        slots = operation.slots
+        sized = bool(slots.get("platform")) or all(slots.get(side) for side in ("width", "height"))
+        if not slots.get("platform") or slots.get("aspect") or slots.get("object"):
+            current = self._add(operation, v1.PlanStep(edit=fill.edit("crop", slots)), [current])
+        if sized:
+            current = self._add(operation, v1.PlanStep(edit=fill.edit("resize", slots)), [current])
+        return current
 
     def _animate(self, operation: IntendedOperation, current: v1.StepInput | None) -> None:
         if current is not None:

@@ -22,6 +22,25 @@ _DIRECTIONS: dict[str, tuple[str, ...]] = {"left": ("left",), "right": ("right",
 _DIRECTIONS |= {"top": ("top",), "bottom": ("bottom",), "horizontal": ("left", "right"), "vertical": ("top", "bottom")}
 _DIRECTIONS |= {"all": ("left", "top", "right", "bottom")}
 _EXTENSION_PIXELS = 256
+# What a platform's bare name means; other names are the editor's own.
+_PLATFORMS = {
+    "amazon": "amazon-product",
+    "discord": "discord-banner",
+    "ebay": "ebay-product",
+    "etsy": "etsy-listing",
+    "facebook": "facebook-post",
+    "instagram": "instagram-post",
+    "linkedin": "linkedin-post",
+    "pinterest": "pinterest-pin",
+    "shopify": "shopify-product",
+    "snapchat": "snapchat-story",
+    "tiktok": "tiktok-video",
+    "twitch": "twitch-banner",
+    "twitter": "x-post",
+    "whatsapp": "whatsapp-status",
+    "x": "x-post",
+    "youtube": "youtube-thumbnail",
+}
 _ASSUMED_BACKGROUND = "#ffffff"
 _ASSUMED_SIZE = 0.5
 _ASSUMED_STYLE = "painting"
@@ -220,7 +239,8 @@ def _resize(operation: editor.Operation, slots: Slots) -> None:
     percent = number(slots, "percent", 0.1, 100 * _MAX_SCALE)
     scale = number(slots, "scale", 0.001, _MAX_SCALE)
     if platform := words(slots, "platform"):
-        values.platform = re.sub(r"[\s_]+", "-", platform.lower())
+        name = re.sub(r"[\s_]+", "-", platform.lower())
+        values.platform = _PLATFORMS.get(name, name)
     elif percent is not None:
         values.scale = percent / 100
     else:

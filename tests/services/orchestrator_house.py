@@ -31,7 +31,7 @@ from diptych.v1 import editor_pb2, generator_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from diptych.v1.editor_pb2_grpc import EditorServiceServicer, add_EditorServiceServicer_to_server
 from diptych.v1.generator_pb2_grpc import GeneratorServiceServicer, add_GeneratorServiceServicer_to_server
-from services.orchestrator.__main__ import OrchestratorConfig, assemble
+from services.orchestrator.app import OrchestratorConfig, assemble
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
 
 RAW, PNG, JPEG = image_pb2.IMAGE_FORMAT_RAW, image_pb2.IMAGE_FORMAT_PNG, image_pb2.IMAGE_FORMAT_JPEG

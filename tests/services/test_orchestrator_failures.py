@@ -21,7 +21,7 @@ from diptych.errors import (
 )
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.__main__ import OrchestratorConfig, assemble
+from services.orchestrator.app import OrchestratorConfig, assemble
 from tests.services.orchestrator_house import (
     House,
     grey_of,

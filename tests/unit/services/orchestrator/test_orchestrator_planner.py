@@ -128,6 +128,15 @@ def test_a_generated_picture_is_brought_to_the_size_that_is_asked_for() -> None:
     assert (plan.steps[1].edit.resize.width, plan.steps[1].edit.resize.height) == (640, 480)
 
 
+def test_a_crop_to_a_named_size_ends_at_that_size() -> None:
+    plan = plan_goal("crop to 400x300", wanted(("crop", {"width": 400, "height": 300})), 1)
+    assert shape(plan) == [("crop", ["image 0"]), ("resize", ["step 1"])]
+    assert plan.steps[0].edit.crop.aspect == "4:3" and plan.steps[1].edit.resize.width == 400
+    platform = plan_goal("crop for tiktok", wanted(("crop", {"platform": "tiktok"})), 1)
+    assert shape(platform) == [("resize", ["image 0"])]
+    assert list(platform.reading.operations) == ["crop"]
+
+
 def test_motion_is_of_the_picture_or_else_of_the_words() -> None:
     assert shape(plan_goal("move", wanted("animate"), 1)) == [("animate", ["image 0"])]
     film = plan_goal("a lava lamp, moving", wanted("animate", route="GENERATE"), 0)

@@ -37,6 +37,7 @@ from services.orchestrator.colors import color_in, color_of
         ("resize", {"width": 1024, "height": 768}, "resize { width: 1024 height: 768 }"),
         ("resize", {"percent": 50}, "resize { scale: 0.5 }"),
         ("resize", {"platform": "Instagram Post"}, 'resize { platform: "instagram-post" }'),
+        ("resize", {"platform": "instagram"}, 'resize { platform: "instagram-post" }'),
         ("resize", {"platform": "linkedin", "width": 400}, "resize { width: 400 }"),
         ("resize", {"width": "nonsense"}, "resize { scale: 0.5 }"),
         ("crop", {"aspect": "16:9"}, 'crop { aspect: "16:9" }'),
