@@ -9,6 +9,5 @@ from diptych.serving.config import load_config
 from diptych.serving.server import run_service
 from services.orchestrator.app import OrchestratorConfig, build
 
-
 if __name__ == "__main__":
     raise SystemExit(run_service(load_config(OrchestratorConfig), build))
