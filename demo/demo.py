@@ -39,17 +39,15 @@ async def run(goal: str) -> int:
             ServiceProcess(service, flags, on_line=partial(note, log, service))
             for service, flags in flags_for_all(free_ports()).items()
         ]
-        try:
-            async with AsyncExitStack() as running:
+        async with AsyncExitStack() as running:
+            try:
                 for process in processes:
                     await running.enter_async_context(process)
                 result = await show(goal, processes)
-        except DiptychError as error:
-            write_line(error.message)
-            for process in processes:
-                for line in list(process.last_lines)[-8:]:
-                    print(f"  {process.service} | {line}", file=sys.stderr)
-            return exit_code(error) or FAILED
+            except DiptychError as error:
+                # Now, before the services are stopped and their last lines speak of that.
+                explain(error, processes)
+                return exit_code(error) or FAILED
     return finish(result, [await process.ended() for process in processes])
 
 
@@ -68,6 +66,14 @@ async def show(goal: str, processes: list[ServiceProcess]) -> CreateResult:
         print(f"goal: {goal}", flush=True)
         with terminal.watching(quiet=False) as on_event:
             return await client.create(goal, format="png", on_event=on_event, timeout=GOAL_SECONDS)
+
+
+def explain(error: DiptychError, processes: list[ServiceProcess]) -> None:
+    """Tells what went wrong, and what the services said last."""
+    write_line(error.message)
+    for process in processes:
+        for line in list(process.last_lines)[-8:]:
+            print(f"  {process.service} | {line}", file=sys.stderr)
 
 
 def note(log: TextIO, service: str, line: str) -> None:

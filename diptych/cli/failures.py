@@ -58,9 +58,8 @@ def _usage(message: str, *, as_json: bool) -> int:
     """Writes a fault of usage to stderr."""
     if as_json:
         _write_json({"code": "INVALID_ARGUMENT", "reason": "USAGE", "message": " ".join(message.split())})
-    elif message.lstrip().startswith("Usage:"):
-        print(message, file=sys.stderr)
-    else:
+    elif message:
+        # Without one the help has been shown already.
         write_line(f"{message.rstrip('.')}. See --help.")
     return USAGE
 
