@@ -21,7 +21,10 @@ _SECOND_PICTURE = {
     "replace_background": "background",
     "replace_object": "replacement",
     "add_object": "object",
+    "composite": "object",
+    "match_style": "style",
 }
+_NEEDS_SECOND = frozenset(_SECOND_PICTURE) - {"replace_background"}
 _OTHER_PICTURE = re.compile(r"\b(second|other|2nd|zweite\w*|andere\w*)\b|\b(picture|image|photo) ?2\b", re.IGNORECASE)
 _FORMATS = {
     "png": image_pb2.IMAGE_FORMAT_PNG,
@@ -179,7 +182,7 @@ class _Draft:
         elif operation.name in _SECOND_PICTURE and spare is not None:
             inputs.append(spare)
             spare = None
-        elif operation.name in ("replace_object", "add_object") or edit.replace_background.HasField("image"):
+        elif operation.name in _NEEDS_SECOND or edit.replace_background.HasField("image"):
             inputs.append(self._drawn_for(operation))
         if len(inputs) > 1 and operation.name == "replace_background":
             edit.replace_background.image.SetInParent()

@@ -48,6 +48,8 @@ _OPTION = {
     "replace_object": "replace something in it",
     "add_object": "add something to it",
     "style_transfer": "paint it in another style",
+    "match_style": "give it the look of another picture",
+    "composite": "lay another picture over it",
     "crop": "crop it",
     "resize": "change its size",
     "extend": "give it more room",

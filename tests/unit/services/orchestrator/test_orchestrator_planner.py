@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diptych.v1 import image_pb2
+from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent, Reading
 from services.orchestrator.plan import digest_of
@@ -189,29 +189,9 @@ def test_a_question_has_two_to_four_different_answers_that_run(
         assert options[0].plan.steps[0].operation == alternatives[0]
 
 
-_NAMES = [
-    "generate",
-    "vary",
-    "animate",
-    "remove_background",
-    "replace_background",
-    "blur_background",
-    "enhance",
-    "denoise",
-    "deblur",
-    "upscale",
-    "color_correct",
-    "retouch",
-    "remove_object",
-    "replace_object",
-    "add_object",
-    "style_transfer",
-    "crop",
-    "resize",
-    "extend",
-    "rotate",
-    "analyze",
-]
+# All that an intent can name: the generator's operations, and every edit of the contract.
+_EDITS = [field.name for field in editor_pb2.Operation.DESCRIPTOR.oneofs_by_name["operation"].fields]
+_NAMES = ["generate", "vary", "animate", *_EDITS]
 _WORDS = st.sampled_from(["white", "a beach", "the second image", "", "16:9", "counterclockwise", "png", "sepia", "9"])
 _KEYS = "prompt style count width height platform aspect background scale percent object direction angle color format"
 _SLOTS = st.dictionaries(
@@ -236,3 +216,9 @@ def test_any_reading_becomes_a_plan_that_runs_or_a_question(
     assert plan_faults(plan, num_images) == []
     assert all(step.reason and step.service and step.operation for step in plan.steps)
     assert list(plan.reading.operations) == [name for name, _ in operations]
+
+
+@pytest.mark.parametrize("name", _NAMES)
+def test_every_operation_can_be_offered(name: str) -> None:
+    plan = plan_goal("hm", unclear(ClarifyReason.UNSURE, name), 1)
+    assert plan.clarification.options[0].label and plan_faults(plan.clarification.options[0].plan, 1) == []
