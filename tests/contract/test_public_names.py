@@ -1,0 +1,129 @@
+"""What `import diptych` promises, and what it must not bring along."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import diptych
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLIC = [
+    "AnalyzeResult",
+    "AsyncClient",
+    "Cancelled",
+    "ClarificationNeeded",
+    "Client",
+    "CreateResult",
+    "DataCorrupted",
+    "DeadlineExceeded",
+    "DiptychError",
+    "EditResult",
+    "Event",
+    "FailedPrecondition",
+    "FieldViolation",
+    "GenerateResult",
+    "InternalError",
+    "InvalidRequest",
+    "Marking",
+    "ModelInfo",
+    "ModelNotFound",
+    "ModelNotPulled",
+    "ModelUse",
+    "NotFound",
+    "Overloaded",
+    "PermissionDenied",
+    "Picture",
+    "Plan",
+    "PlanMade",
+    "PlanStep",
+    "Record",
+    "ServiceUnavailable",
+    "StepFinished",
+    "StepPreview",
+    "StepProgress",
+    "StepStarted",
+    "Tls",
+    "Unauthenticated",
+    "Unsupported",
+    "operation",
+    "parse_operation",
+]
+COMMANDS = {
+    "serve": {"service", "flags"},
+    "create": {"goal", "image", "output", "json", "address", "timeout"},
+    "plan": {"goal", "image", "json", "jsonl", "address", "timeout"},
+    "generate": {
+        *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
+        *("model", "json", "address", "timeout"),
+    },
+    "edit": {"file", "operations", "output", "json", "address", "timeout"},
+    "analyze": {"file", "json", "address", "timeout"},
+}
+# What the SDK and the command are free of, so that they install in seconds and start at once.
+HEAVY = ("onnxruntime", "torch", "diffusers", "cv2", "onnx", "transformers", "diptych.engines", "diptych.diffusion")
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(diptych.__all__) == sorted(PUBLIC)
+    assert set(PUBLIC) <= set(dir(diptych))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_there(name: str) -> None:
+    assert getattr(diptych, name) is not None
+
+
+def test_an_unknown_name_is_told() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Painter'"):
+        _ = diptych.Painter  # type: ignore[attr-defined]
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_importing_the_package_loads_next_to_nothing() -> None:
+    loaded = imported_by("import diptych")
+    assert not {name for name in loaded if name.split(".")[0] in {"grpc", "google", "numpy", "PIL", "typer", "rich"}}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from diptych import *",
+        "import diptych.client, diptych.sync, diptych.types, diptych.errors, diptych.images, diptych.operations",
+        "import diptych.cli.app",
+        "import diptych.cli.processes, diptych.cli.planning",
+        "from diptych.cli.failures import run_command; run_command(['plan', '--help'])",
+    ],
+)
+def test_the_sdk_and_the_command_load_no_engine(statement: str) -> None:
+    loaded = imported_by(statement)
+    assert "diptych.errors" in loaded
+    assert not {name for name in loaded if name.startswith(HEAVY)}
+
+
+def test_listing_models_loads_no_engine() -> None:
+    loaded = imported_by("from diptych.cli.failures import run_command; assert run_command(['models', 'list']) == 0")
+    assert "diptych.repository" in loaded
+    assert not loaded & {"onnxruntime", "torch", "diffusers", "diptych.engines", "diptych.diffusion"}
+
+
+def test_the_commands_and_their_options_are_these() -> None:
+    # Other programs call these names: what is here may grow, nothing may go.
+    app = importlib.import_module("diptych.cli.app").app
+    options = {
+        info.callback.__name__: {name.rstrip("_") for name in info.callback.__annotations__} - {"return"}
+        for info in app.registered_commands
+    }
+    assert options == COMMANDS
+    (models,) = app.registered_groups
+    assert models.name == "models"
+    names = {info.name or info.callback.__name__ for info in models.typer_instance.registered_commands}
+    assert names == {"list", "pull", "verify"}
