@@ -192,8 +192,9 @@ class _Draft:
 
     def _drawn_for(self, operation: IntendedOperation) -> v1.StepInput:
         """The picture that the operation describes in words; the same words are drawn once."""
-        prompt = fill.clipped(fill.words(operation.slots, _SECOND_PICTURE[operation.name]) or operation.clause)
-        prompt = prompt or fill.clipped(self.goal)
+        said, text = fill.words(operation.slots, _SECOND_PICTURE[operation.name]), fill.words(operation.slots, "text")
+        described = f'the words "{text}"' if text else said
+        prompt = fill.clipped(described or operation.clause.strip() or self.goal)
         if prompt not in self.drawn:
             step = v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt))
             self.drawn[prompt] = self._add(operation, step, [])
