@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from enum import StrEnum
 from functools import partial
 from typing import Annotated
 
@@ -12,29 +11,28 @@ from diptych.cli.failures import DONE, FAILED, write_line
 from diptych.cli.processes import SERVICES, ServiceProcess, clone_root, configured_port, flags_for_all
 from diptych.errors import InvalidRequest, ServiceUnavailable
 
-
-class Which(StrEnum):
-    """What to serve."""
-
-    orchestrator = "orchestrator"
-    generator = "generator"
-    editor = "editor"
-    all = "all"
+_ALL = "all"
 
 
 def serve(
-    service: Annotated[Which, typer.Argument(help="Which service.")] = Which.all,
+    service: Annotated[
+        str, typer.Argument(help="Which service.", metavar="[orchestrator|generator|editor|all]")
+    ] = _ALL,
     flags: Annotated[
         list[str] | None,
         typer.Argument(metavar="-- FLAGS", help="Flags for the service, such as -- --port 6000.", show_default=False),
     ] = None,
 ) -> None:
     """Run services in the foreground; Ctrl-C drains them."""
+    extra = list(flags or [])
+    if service.startswith("-"):
+        # `serve -- --engine fake`: no service was named, these are all flags.
+        service, extra = _ALL, [service, *extra]
+    if service not in (_ALL, *SERVICES):
+        raise InvalidRequest.single("service", f"{service!r} is none of {', '.join((*SERVICES, _ALL))}")
     clone_root()
-    extra = flags or []
-    if service is not Which.all:
-        code = asyncio.run(_serve({service.value: extra}))
-        raise typer.Exit(code)
+    if service != _ALL:
+        raise typer.Exit(asyncio.run(_serve({service: extra})))
     if any(flag.partition("=")[0] in {"--port", "--metrics-port"} for flag in extra):
         raise InvalidRequest.single(
             "flags", "three services cannot share one port; set DIPTYCH_GENERATOR_PORT and its like instead"
