@@ -1,0 +1,1 @@
+"""The editor: transforms pictures that exist, measures them, selects parts of them."""

@@ -1,0 +1,138 @@
+"""From messages to checked requests: every fault at once, each under the path that the contract gives it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diptych.errors import Unsupported
+from diptych.images import DEFAULT_QUALITY
+from diptych.v1 import editor_pb2, image_pb2
+from services.editor.faults import Faults
+from services.editor.models import MATTING, UPSCALE
+from services.editor.operations import EDITS, Edit
+from services.editor.operations.analyze import SERVED as SERVED_KINDS
+from services.editor.selection import SelectionRequest, read_selection
+
+MOST_OPERATIONS = 32
+# What a `model` in these operations must be for.
+_TASKS = {"remove_background": MATTING, "upscale": UPSCALE}
+
+
+@dataclass(frozen=True)
+class OperationRequest:
+    """One checked operation. `path` is its field, such as `spec.operations[0].upscale`."""
+
+    path: str
+    edit: Edit
+    parameters: Any
+    selection: SelectionRequest | None
+    model: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """How the result is written."""
+
+    format: image_pb2.ImageFormat.ValueType
+    quality: int
+    lossless: bool
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """A checked edit; the picture itself is decoded later, off the event loop."""
+
+    image: image_pb2.Image
+    operations: tuple[OperationRequest, ...]
+    output: Output
+
+
+def edit_request(spec: editor_pb2.EditSpec) -> EditRequest:
+    """The checked request. InvalidRequest with all faults; Unsupported for what this server lacks."""
+    faults = Faults("spec")
+    check_image(spec.image, spec.HasField("image"), faults / "image")
+    count = len(spec.operations)
+    if not 1 <= count <= MOST_OPERATIONS:
+        (faults / "operations").add(f"has {count} elements; give 1 to {MOST_OPERATIONS}")
+    unsupported: list[str] = []
+    operations = [
+        read
+        for index, message in enumerate(spec.operations[:MOST_OPERATIONS])
+        if (read := _operation(message, (faults / "operations").item(index), unsupported)) is not None
+    ]
+    output = _output(spec.output, faults / "output", unsupported)
+    faults.raise_any()
+    if unsupported:
+        raise Unsupported("; ".join(unsupported))
+    return EditRequest(spec.image, tuple(operations), output)
+
+
+def check_image(image: image_pb2.Image, present: bool, faults: Faults) -> None:
+    """Records what can be said of a picture without decoding it."""
+    if not present or not image.content:
+        (faults / "content").add("is empty; send the bytes of a picture")
+    faults.choice(image, "format", image_pb2.ImageFormat.values())
+
+
+def analysis_kinds(kinds: Sequence[int]) -> tuple[int, ...]:
+    """What to look for, all that is served when none is named. InvalidRequest; Unsupported for what needs a model."""
+    if not kinds:
+        return SERVED_KINDS
+    faults = Faults("kinds")
+    for index, kind in enumerate(kinds):
+        if kind == editor_pb2.ANALYSIS_KIND_UNSPECIFIED:
+            faults.item(index).add("is unspecified; say which kind")
+        elif kind not in editor_pb2.AnalysisKind.values():
+            faults.item(index).add(f"has no value {kind}; use one that the contract names")
+    faults.raise_any()
+    for kind in kinds:
+        if kind not in SERVED_KINDS:
+            raise Unsupported(f"kinds: {_kind(kind)} is not served here; {', '.join(map(_kind, SERVED_KINDS))} are")
+    return tuple(dict.fromkeys(kinds))
+
+
+def select_request(request: editor_pb2.SelectRegionRequest) -> SelectionRequest:
+    """The checked selection."""
+    faults = Faults("")
+    check_image(request.image, request.HasField("image"), faults / "image")
+    selection = read_selection(request.selection, faults / "selection")
+    faults.raise_any()
+    return selection
+
+
+def _operation(message: editor_pb2.Operation, faults: Faults, unsupported: list[str]) -> OperationRequest | None:
+    name = message.WhichOneof("operation")
+    if name is None:
+        faults.add(f"names no operation; set one of {', '.join(EDITS)}")
+        return None
+    place = faults / name
+    if name not in EDITS:
+        unsupported.append(f"{place.path}: {name} is not served here; {', '.join(EDITS)} are")
+        return None
+    edit = EDITS[name]
+    inner = getattr(message, name)
+    selection = None
+    if message.HasField("selection"):
+        if edit.selectable:
+            try:
+                selection = read_selection(message.selection, faults / "selection")
+            except Unsupported as error:
+                unsupported.append(error.message)
+        else:
+            (faults / "selection").add(f"cannot bind {name}, which acts on the whole picture; leave it out")
+    model = inner.model if name in _TASKS else ""
+    return OperationRequest(place.path, edit, edit.read(inner, place), selection, model, _TASKS.get(name, ""))
+
+
+def _output(message: image_pb2.OutputOptions, faults: Faults, unsupported: list[str]) -> Output:
+    faults.choice(message, "format", image_pb2.ImageFormat.values())
+    faults.choice(message, "metadata", image_pb2.MetadataPolicy.values())
+    if message.metadata in (image_pb2.METADATA_POLICY_KEEP, image_pb2.METADATA_POLICY_STRIP_LOCATION):
+        unsupported.append(f"{faults.path}.metadata: keeping metadata is not served here; leave it out to strip all")
+    quality = round(faults.number(message, "quality", 1, 100, DEFAULT_QUALITY))
+    return Output(message.format, quality, message.lossless)
+
+
+def _kind(kind: int) -> str:
+    return editor_pb2.AnalysisKind.Name(editor_pb2.AnalysisKind.ValueType(kind)).removeprefix("ANALYSIS_KIND_").lower()

@@ -1,0 +1,148 @@
+"""Runs the operations of one request in order, and tells of each as it goes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+from google.protobuf.duration_pb2 import Duration
+
+from diptych.images import ImageLimits, Pixels, from_message, to_message
+from diptych.serving.context import RequestClock, RequestContext
+from diptych.v1 import editor_pb2, image_pb2
+from services.editor import selection
+from services.editor.context import EditContext, ImageThreads
+from services.editor.convert import EditRequest, OperationRequest, Output
+from services.editor.effect import measure
+from services.editor.models import EditorModels
+
+Event = editor_pb2.StreamEditImageResponse
+
+
+@dataclass(frozen=True)
+class Editor:
+    """What all requests share."""
+
+    models: EditorModels
+    threads: ImageThreads
+    limits: ImageLimits
+    tile: int
+
+    async def decode(self, image: image_pb2.Image, field: str) -> Pixels:
+        """The picture of a request, decoded off the event loop."""
+        return await self.threads.run(lambda: from_message(image, field=field, limits=self.limits))
+
+    def surroundings(self, path: str, deadline: float | None) -> EditContext:
+        """The context of one operation at `path`."""
+        return EditContext(self.models, self.threads, self.limits, path, self.tile, deadline)
+
+    async def edit(self, request: EditRequest, current: RequestContext) -> AsyncGenerator[Event, None]:
+        """The events of one edit, in the contract's order. Closing the generator stops the work at its next tile."""
+        for operation in request.operations:
+            if operation.model:
+                field = f"{operation.path}.model"
+                await asyncio.to_thread(self.models.check, operation.model, operation.task, field)
+        pixels = await self.decode(request.image, "spec.image")
+        height, width = pixels.shape[:2]
+        accepted = editor_pb2.EditAccepted(width=width, height=height, num_operations=len(request.operations))
+        yield Event(accepted=accepted)
+        records: list[image_pb2.StepRecord] = []
+        for index, operation in enumerate(request.operations):
+            step = _Step(self, index, operation, current)
+            async with contextlib.aclosing(step.run(pixels)) as events:
+                async for event in events:
+                    yield event
+            pixels = step.result
+            records.append(step.record)
+        yield Event(image=await self.threads.run(_write, pixels, request.output))
+        yield Event(completed=editor_pb2.EditCompleted(marking=marking(records), timing=timing(current.clock)))
+
+
+class _Step:
+    """One operation at work; `result` and `record` are there when its events have ended."""
+
+    result: Pixels
+    record: image_pb2.StepRecord
+
+    def __init__(self, editor: Editor, index: int, operation: OperationRequest, current: RequestContext) -> None:
+        self._editor = editor
+        self._index = index
+        self._operation = operation
+        self._current = current
+
+    async def run(self, pixels: Pixels) -> AsyncGenerator[Event, None]:
+        """Progress as it comes, then the record."""
+        told: asyncio.Queue[float | None] = asyncio.Queue()
+        work = asyncio.ensure_future(self._work(pixels, told.put_nowait))
+        work.add_done_callback(lambda _: told.put_nowait(None))
+        try:
+            while (fraction := await told.get()) is not None:
+                yield self._progress(min(fraction, 0.99))
+            self.result, self.record = work.result()
+        finally:
+            work.cancel()
+            # Only when the work has let go may the next request take its place.
+            await asyncio.wait([work])
+        yield self._progress(1.0)
+        yield Event(step=self.record)
+
+    async def _work(self, pixels: Pixels, tell: Callable[[float], None]) -> tuple[Pixels, image_pb2.StepRecord]:
+        operation, clock = self._operation, self._current.clock
+        before = RequestClock(queue_seconds=clock.queue_seconds, compute_seconds=clock.compute_seconds)
+        context = self._editor.surroundings(operation.path, self._current.deadline)
+        context.progress = tell
+        if operation.selection is not None:
+            context.selection = await selection.resolve(operation.selection, pixels, context)
+        result = await operation.edit.apply(pixels, operation.parameters, context)
+        effect = await context.compute(measure, pixels, result, context.selection)
+        record = image_pb2.StepRecord(
+            step_id=str(self._index + 1),
+            service="editor",
+            operation=operation.edit.name,
+            models=context.used,
+            timing=timing(clock, before),
+            width=result.shape[1],
+            height=result.shape[0],
+            effect=effect,
+            parameters=context.resolved,
+        )
+        return result, record
+
+    def _progress(self, fraction: float) -> Event:
+        return Event(
+            progress=editor_pb2.EditProgress(
+                operation_index=self._index, operation=self._operation.edit.name, fraction=fraction
+            )
+        )
+
+
+def timing(clock: RequestClock, since: RequestClock | None = None) -> image_pb2.Timing:
+    """Where time went: of the whole request, or from `since`, a copy of its clock, on."""
+    queue, compute = clock.queue_seconds, clock.compute_seconds
+    if since is not None:
+        queue, compute = queue - since.queue_seconds, compute - since.compute_seconds
+    total = clock.total_seconds() if since is None else since.total_seconds()
+    return image_pb2.Timing(queue=_duration(queue), compute=_duration(compute), total=_duration(total))
+
+
+def marking(records: list[image_pb2.StepRecord]) -> image_pb2.MarkingVerdict:
+    """The label that follows from the models that took part."""
+    generative = [
+        record.step_id
+        for record in records
+        if any(model.kind == image_pb2.MODEL_KIND_GENERATIVE for model in record.models)
+    ]
+    label = image_pb2.MARKING_PARTLY_GENERATED if generative else image_pb2.MARKING_STANDARD_EDIT
+    return image_pb2.MarkingVerdict(marking=label, step_ids=generative)
+
+
+def _write(pixels: Pixels, output: Output) -> image_pb2.Image:
+    return to_message(
+        pixels, output.format, quality=output.quality, lossless=output.lossless, field="spec.output.format"
+    )
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(max(seconds, 0) * 1e9))
+    return duration

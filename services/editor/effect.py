@@ -1,0 +1,72 @@
+"""What an operation changed, measured on its input and output."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.images import Mask, Pixels, to_rgba
+from diptych.v1 import image_pb2
+
+# Differences up to this are rounding.
+_ROUNDING = 1
+_ROWS = 256
+
+
+def measure(before: Pixels, after: Pixels, selection: Mask | None = None) -> image_pb2.EffectReport:
+    """The report on two (H, W, 3|4) uint8; a selection is (H, W), 0 where nothing may change."""
+    height, width = after.shape[:2]
+    report = image_pb2.EffectReport(effect=image_pb2.EFFECT_CHANGED)
+    if before.shape[:2] != after.shape[:2]:
+        report.changed_fraction = 1
+        report.changed_region.CopyFrom(image_pb2.Box(width=width, height=height))
+        return report
+    found = _compare(before, after, selection)
+    report.changed_fraction = found.changed / (height * width)
+    report.mean_difference = found.total / (
+        height * width * 4 if 4 in (before.shape[2], after.shape[2]) else height * width * 3
+    )
+    if selection is not None:
+        report.max_difference_outside = found.outside
+    if found.changed == 0:
+        report.effect = image_pb2.EFFECT_NO_EFFECT
+        return report
+    rows, columns = np.flatnonzero(found.rows), np.flatnonzero(found.columns)
+    report.changed_region.CopyFrom(
+        image_pb2.Box(
+            x=int(columns[0]),
+            y=int(rows[0]),
+            width=int(columns[-1] - columns[0]) + 1,
+            height=int(rows[-1] - rows[0]) + 1,
+        )
+    )
+    return report
+
+
+@dataclass
+class _Found:
+    rows: np.ndarray
+    columns: np.ndarray
+    changed: int = 0
+    total: int = 0
+    outside: int = 0
+
+
+def _compare(before: Pixels, after: Pixels, selection: Mask | None) -> _Found:
+    """Counts band by band, so that a large picture costs little memory."""
+    height, width = after.shape[:2]
+    found = _Found(np.zeros(height, bool), np.zeros(width, bool))
+    alpha = 4 in (before.shape[2], after.shape[2])
+    for top in range(0, height, _ROWS):
+        rows = slice(top, top + _ROWS)
+        old, new = (to_rgba(one[rows]) if alpha else one[rows] for one in (before, after))
+        difference = np.abs(new.astype(np.int16) - old)
+        outside = 0 if selection is None else difference[selection[rows] == 0].max(initial=0)
+        if alpha:  # The colour of what cannot be seen is no change.
+            difference[(old[..., 3] == 0) & (new[..., 3] == 0)] = 0
+        changed = difference.max(axis=2) > _ROUNDING
+        found.changed += int(changed.sum())
+        found.total += int(difference.sum())
+        found.outside = max(found.outside, int(outside))
+        found.rows[rows] = changed.any(1)
+        found.columns |= changed.any(0)
+    return found

@@ -1,0 +1,38 @@
+"""The edits that are served, by name: one module each with `read`, which checks parameters, and `apply`."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from diptych.images import Pixels
+from services.editor.context import EditContext
+from services.editor.faults import Faults
+from services.editor.operations import analyze, color_correct, crop, remove_background, resize, rotate, upscale
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One kind of edit. `read(message, faults)` gives its parameters; `apply(image, parameters, context)` an image.
+
+    `selectable`: whether it may be bound to a selection. `model` gives name and task of the model that a request names,
+    so that its absence is told before work begins.
+    """
+
+    name: str
+    read: Callable[[Any, Faults], Any]
+    apply: Callable[[Pixels, Any, EditContext], Awaitable[Pixels]]
+    selectable: bool = False
+
+
+EDITS = {
+    edit.name: edit
+    for edit in (
+        Edit("remove_background", remove_background.read, remove_background.apply),
+        Edit("upscale", upscale.read, upscale.apply),
+        Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
+        Edit("crop", crop.read, crop.apply),
+        Edit("resize", resize.read, resize.apply),
+        Edit("rotate", rotate.read, rotate.apply),
+        Edit("analyze", analyze.read, analyze.apply),
+    )
+}

@@ -1,0 +1,54 @@
+"""Cuts the subject out; the rest becomes transparent."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.images import Mask, Pixels
+from diptych.v1 import editor_pb2
+from services.editor.context import EditContext
+from services.editor.edges import decontaminate
+from services.editor.faults import Faults
+from services.editor.matting import DEFAULT_MODEL, find_subject
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`model` empty for the default."""
+
+    model: str
+    decontaminate: bool
+    mask_only: bool
+
+
+def read(message: editor_pb2.RemoveBackground, faults: Faults) -> Parameters:
+    """The parameters; nothing in them can be out of range."""
+    wanted = message.decontaminate if message.HasField("decontaminate") else True
+    return Parameters(message.model, wanted, message.mask_only)
+
+
+async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
+    """(H, W, 4) with the matte as alpha, times the alpha there was; or the matte as grey (H, W, 3)."""
+    context.note(
+        model=parameters.model or DEFAULT_MODEL,
+        decontaminate=parameters.decontaminate,
+        mask_only=parameters.mask_only,
+    )
+    matte = await find_subject(image, context, parameters.model)
+    context.progress(0.8)
+    if parameters.mask_only:
+        grey = np.rint(matte * 255).astype(np.uint8)
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+    if parameters.decontaminate:
+        context.method("blur-fusion", "opencv")
+    return await context.compute(cut_out, image, matte, parameters.decontaminate)
+
+
+def cut_out(image: Pixels, matte: Mask, clean_edges: bool) -> Pixels:
+    """The picture with `matte` as alpha. Where nothing is left, no colour is left either."""
+    colors = image[..., :3]
+    result = np.empty((*matte.shape, 4), np.uint8)
+    result[..., :3] = decontaminate(np.ascontiguousarray(colors), matte) if clean_edges else colors
+    result[..., 3] = np.rint(matte * 255)
+    result[result[..., 3] == 0] = 0
+    return result

@@ -1,0 +1,75 @@
+"""Mattes of drawings on one colour, mended: there the ground is known, and a network's holes can be seen as such."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from diptych.images import Mask, Pixels
+from services.editor.content import looks_drawn
+
+# Euclidean distances in 8-bit sRGB: as good as the ground; certainly not the ground.
+_SAME, _OTHER = 18.0, 48.0
+# Share of the picture's rim that must have the ground's colour: a figure may stand on the lower edge.
+_PLAIN_RIM = 0.7
+
+
+def mend(pixels: Pixels, matte: Mask) -> Mask | None:
+    """The matte of (H, W, 3) with what differs from the ground filled in and the ground itself cleared.
+
+    None where the picture is no drawing or its rim is not of one colour: then nothing is known that the network did
+    not see.
+    """
+    ground = _ground_color(pixels)
+    if ground is None or not looks_drawn(pixels):
+        return None
+    distance = np.sqrt(np.square(pixels.astype(np.float32) - ground).sum(axis=2))
+    around = np.ones((5, 5), np.uint8)
+    is_ground = distance <= _SAME
+    at_edge = cv2.dilate(is_ground.astype(np.uint8), around) > 0
+    # An edge pixel mixes figure and ground: its distance against the nearest whole one is the figure's share.
+    share = np.where(at_edge, distance / np.maximum(cv2.dilate(distance, around), 1), 1)
+    certain = cv2.morphologyEx((distance > _OTHER).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
+    near = (cv2.dilate(certain, np.ones((3, 3), np.uint8)) > 0) & ~is_ground
+    mended = np.where(near, np.maximum(matte, share), matte)
+    mended[_reaches_rim(is_ground)] = 0
+    for window, part in _enclosed(is_ground):
+        inside = mended[window]
+        inside[part] = 1 if _is_figure(matte[window], part) else 0
+    return mended.astype(np.float32)
+
+
+def _is_figure(matte: Mask, part: np.ndarray) -> bool:
+    """Whether an enclosed part of the ground's colour belongs to the figure, as a window to a house.
+
+    The network decides, unless it missed what is around the part too.
+    """
+    ring = (cv2.dilate(part.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~part
+    return float(matte[part].mean()) >= 0.5 or float(matte[ring].mean()) < 0.5
+
+
+def _ground_color(pixels: Pixels) -> np.ndarray | None:
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(np.float32)
+    color: np.ndarray = np.median(rim, axis=0)
+    alike = np.sqrt(np.square(rim - color).sum(axis=1)) <= _SAME
+    return color if float(alike.mean()) >= _PLAIN_RIM else None
+
+
+def _reaches_rim(is_ground: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the ground that is connected to the picture's rim."""
+    _, labels = cv2.connectedComponents(is_ground.astype(np.uint8), connectivity=4)
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    result: np.ndarray = np.isin(labels, rim[rim > 0])
+    return result
+
+
+def _enclosed(is_ground: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Each part of the ground that the figure encloses, but for specks: a window on the picture and a mask in it."""
+    height, width = is_ground.shape
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(is_ground.astype(np.uint8), connectivity=4)
+    least = max(4, is_ground.size // 20_000)
+    for label in range(1, count):
+        x, y, w, h, area = (int(value) for value in stats[label])
+        if area >= least and x > 0 and y > 0 and x + w < width and y + h < height:
+            window = (slice(max(y - 2, 0), y + h + 2), slice(max(x - 2, 0), x + w + 2))
+            yield window, labels[window] == label
