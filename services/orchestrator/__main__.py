@@ -1,7 +1,7 @@
 """The orchestrator as a process: `python -m services.orchestrator --help`.
 
 It is SERVING as soon as its own intent model is warm, whether or not generator and editor are up: planning needs
-neither, and a goal that needs one that is down fails at once with UNAVAILABLE naming it. The next goal tries again.
+neither, and a goal that needs one that is down fails within two seconds with UNAVAILABLE naming it. The next goal tries again.
 Where they ask for a token, it is the one in the environment's DIPTYCH_TOKEN.
 """
 

@@ -13,16 +13,12 @@ _OPERATION = re.compile(r"spec\.operations\[(\d+)\]")
 def failing_step(error: DiptychError, steps: Sequence[v1.PlanStep], ended: int) -> v1.PlanStep:
     """Which of the steps of one call failed, when `ended` of them had ended.
 
-    What the editor says counts first (it refuses a request before it runs anything), then how far it had come.
+    The path that the error names counts first (the editor refuses a request before it runs anything), then how far the
+    call had come.
     """
-    named = error.metadata.get("operation_index", "")
-    if named.isdigit() and int(named) < len(steps):
-        return steps[int(named)]
-    if isinstance(error, InvalidRequest):
-        found = [int(match[1]) for fault in error.violations if (match := _OPERATION.match(fault.field))]
-        if found and min(found) < len(steps):
-            return steps[min(found)]
-    return steps[min(ended, len(steps) - 1)]
+    named = [int(index) for index in _OPERATION.findall(error.message)]
+    at = min(named, default=ended)
+    return steps[min(at, len(steps) - 1)]
 
 
 def name_step(error: DiptychError, step: v1.PlanStep, pictures: Mapping[str, str]) -> DiptychError:

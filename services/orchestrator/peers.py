@@ -1,13 +1,16 @@
 """One call to generator or editor: pictures in, pictures out, its events told step by step."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
 
 from diptych.client import AsyncClient
-from diptych.errors import DiptychError, InternalError
+from diptych.errors import DiptychError, InternalError, ServiceUnavailable
 from diptych.serving.context import find_request, remaining_seconds
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
@@ -16,6 +19,11 @@ from services.orchestrator.plan import action_of
 from services.orchestrator.watch import StepWatch
 
 Image = image_pb2.Image
+E = TypeVar("E")
+
+# A little more than the channel's longest pause between two tries to connect.
+_RECONNECT_SECONDS = 1.5
+_RETRY_SECONDS = 0.1
 
 # Where an operation keeps its second picture.
 _SECOND_PICTURE = {
@@ -58,6 +66,14 @@ class Order:
         return remaining_seconds(self.deadline)
 
 
+@dataclass
+class Attempt:
+    """One try of a call. `origins`: which field of the peer's request holds which picture of the caller's."""
+
+    origins: dict[str, str] = field(default_factory=dict)
+    heard: bool = False  # whether the peer has answered at all
+
+
 @dataclass(frozen=True)
 class Made:
     """What one call gave. `own_seconds`: the time that the service itself says it took."""
@@ -84,29 +100,34 @@ class Peers:
 
     async def act(self, order: Order) -> Made:
         """What the order's call gives. DiptychError names the step that failed."""
-        origins: dict[str, str] = {}
-        try:
-            return await self._acts[action_of(order.step)](order, origins)
-        except DiptychError as error:
-            steps = [watch.step for watch in order.watches]
-            ended = sum(watch.has_ended(order.part) for watch in order.watches)
-            raise name_step(error, failing_step(error, steps, ended), origins) from None
+        await order.watches[0].begin()
+        patience = _patience(order.deadline)
+        while True:
+            attempt = Attempt()
+            try:
+                return await self._acts[action_of(order.step)](order, attempt)
+            except DiptychError as error:
+                gone = isinstance(error, ServiceUnavailable) and not attempt.heard
+                if not gone or time.monotonic() >= patience:
+                    steps = [watch.step for watch in order.watches]
+                    ended = sum(watch.has_ended(order.part) for watch in order.watches)
+                    raise name_step(error, failing_step(error, steps, ended), attempt.origins) from None
+            await asyncio.sleep(_RETRY_SECONDS)
 
-    async def _generate(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _generate(self, order: Order, attempt: Attempt) -> Made:
         spec = generator_pb2.GenerationSpec()
         spec.CopyFrom(getattr(order.step, action_of(order.step)))
         spec.output.CopyFrom(order.output)
         for name, given in zip(("init_image", "mask_image"), order.pictures[0], strict=False):
-            _place(getattr(spec, name), given, f"spec.{name}", origins)
+            _place(getattr(spec, name), given, f"spec.{name}", attempt)
         request = generator_pb2.StreamGenerateImageRequest(spec=spec, preview_interval=order.preview_interval)
         watch, pictures, steps_done, count = order.watches[0], dict[int, Image](), dict[int, int](), 1
         stream = self._client.stream_generate_image(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(stream) as events:
+        async with aclosing(_heard(stream, attempt)) as events:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "accepted":
                     count = event.accepted.resolved.num_images or 1
-                    await watch.begin()
                 elif kind == "progress":
                     at = event.progress
                     steps_done[at.index] = at.step
@@ -122,19 +143,19 @@ class Peers:
                     return Made(_seconds(record.timing.total), [pictures[index] for index in sorted(pictures)])
         raise _broke_off("generator")
 
-    async def _edit(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _edit(self, order: Order, attempt: Attempt) -> Made:
         spec = editor_pb2.EditSpec(output=order.output)
-        _place(spec.image, order.pictures[0][0], "spec.image", origins)
+        _place(spec.image, order.pictures[0][0], "spec.image", attempt)
         for index, (watch, given) in enumerate(zip(order.watches, order.pictures, strict=True)):
             operation = spec.operations.add()
             operation.CopyFrom(watch.step.edit)
             # The first step's first picture is the request's; later steps take theirs from the edit before.
-            _fill(operation, given[1:] if index == 0 else given, f"spec.operations[{index}]", origins)
+            _fill(operation, given[1:] if index == 0 else given, f"spec.operations[{index}]", attempt)
         request = editor_pb2.StreamEditImageRequest(spec=spec)
         last, pictures, ended = len(order.watches) - 1, list[Image](), 0
         final = image_pb2.StepRecord()
         stream = self._client.stream_edit_image(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(stream) as events:
+        async with aclosing(_heard(stream, attempt)) as events:
             async for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "progress":
@@ -153,26 +174,24 @@ class Peers:
                     return Made(_seconds(event.completed.timing.total), pictures)
         raise _broke_off("editor")
 
-    async def _select(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _select(self, order: Order, attempt: Attempt) -> Made:
         request = editor_pb2.SelectRegionRequest(selection=order.step.select.selection)
-        _place(request.image, order.pictures[0][0], "image", origins)
-        await order.watches[0].begin()
+        _place(request.image, order.pictures[0][0], "image", attempt)
         answer = await self._client.select_region(request, timeout=order.timeout, metadata=_headers())
         await order.watches[0].end(order.part, answer.record)
         return Made(_seconds(answer.record.timing.total), [answer.mask])
 
-    async def _analyze(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _analyze(self, order: Order, attempt: Attempt) -> Made:
         request = editor_pb2.AnalyzeImageRequest(kinds=order.step.analyze.kinds)
-        _place(request.image, order.pictures[0][0], "image", origins)
-        await order.watches[0].begin()
+        _place(request.image, order.pictures[0][0], "image", attempt)
         answer = await self._client.analyze_image(request, timeout=order.timeout, metadata=_headers())
         await order.watches[0].end(order.part, answer.record, answer.analysis)
         return Made(_seconds(answer.record.timing.total))
 
-    async def _animate_latents(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _animate_latents(self, order: Order, attempt: Attempt) -> Made:
         request = order.step.animate_latents
         stream = self._client.stream_animate_latents(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(stream) as events:
+        async with aclosing(_heard(stream, attempt)) as events:
             async for event in events:
                 if event.HasField("progress"):
                     at = event.progress
@@ -182,12 +201,12 @@ class Peers:
                     return Made(_seconds(event.completed.record.timing.total), videos=[event.completed.video])
         raise _broke_off("generator")
 
-    async def _animate_image(self, order: Order, origins: dict[str, str]) -> Made:
+    async def _animate_image(self, order: Order, attempt: Attempt) -> Made:
         request = editor_pb2.StreamAnimateImageRequest()
         request.CopyFrom(order.step.animate_image)
-        _place(request.image, order.pictures[0][0], "image", origins)
+        _place(request.image, order.pictures[0][0], "image", attempt)
         stream = self._client.stream_animate_image(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(stream) as events:
+        async with aclosing(_heard(stream, attempt)) as events:
             async for event in events:
                 if event.HasField("progress"):
                     at = event.progress
@@ -198,27 +217,41 @@ class Peers:
         raise _broke_off("editor")
 
 
+async def _heard(stream: AsyncGenerator[E, None], attempt: Attempt) -> AsyncGenerator[E, None]:
+    """The stream's events; notes that there are any."""
+    async with aclosing(stream):
+        async for event in stream:
+            attempt.heard = True
+            yield event
+
+
+def _patience(deadline: float | None) -> float:
+    """Until when a peer that does not answer is tried again: it may just be back, and the channel not know it yet."""
+    now = time.monotonic()
+    return now + _RECONNECT_SECONDS if deadline is None else now + min(_RECONNECT_SECONDS, (deadline - now) / 2)
+
+
 def _headers() -> Mapping[str, str]:
     """The request's id goes along, so that one goal can be followed through three logs."""
     request = find_request()
     return {"x-request-id": request.request_id} if request is not None else {}
 
 
-def _fill(operation: editor_pb2.Operation, given: Sequence[Given], path: str, origins: dict[str, str]) -> None:
+def _fill(operation: editor_pb2.Operation, given: Sequence[Given], path: str, attempt: Attempt) -> None:
     """Puts an operation's own pictures where they belong: the second one, then the mask."""
     rest = list(given)
     if operation.selection.WhichOneof("target") == "mask":
-        _place(operation.selection.mask, rest.pop(), f"{path}.selection.mask", origins)
+        _place(operation.selection.mask, rest.pop(), f"{path}.selection.mask", attempt)
     if rest:
         name = operation.WhichOneof("operation") or ""
         second = _SECOND_PICTURE[name]
-        _place(getattr(getattr(operation, name), second), rest[0], f"{path}.{name}.{second}", origins)
+        _place(getattr(getattr(operation, name), second), rest[0], f"{path}.{name}.{second}", attempt)
 
 
-def _place(target: Image, given: Given, path: str, origins: dict[str, str]) -> None:
+def _place(target: Image, given: Given, path: str, attempt: Attempt) -> None:
     target.CopyFrom(given.image)
     if given.origin:
-        origins[path] = given.origin
+        attempt.origins[path] = given.origin
 
 
 def _drawing(at: generator_pb2.GenerationProgress, count: int) -> str:

@@ -132,7 +132,7 @@ class ToyEditor(EditorServiceServicer):
         names = [operation.WhichOneof("operation") for operation in request.spec.operations]
         for index, name in enumerate(names):
             if name == "deblur":
-                raise Unsupported("deblur is not served", metadata={"operation_index": str(index)})
+                raise Unsupported(f"spec.operations[{index}].deblur: deblur is not served")
             if name == "extend":
                 await self.toys.entered.wait()
                 raise Unsupported("extend is not served")

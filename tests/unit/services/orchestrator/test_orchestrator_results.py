@@ -50,7 +50,8 @@ STEPS = [v1.PlanStep(id=name, edit={"denoise": {}}) for name in "abc"]
 
 
 def test_the_failing_step_is_the_one_that_the_editor_names() -> None:
-    assert failing_step(Unsupported("no", metadata={"operation_index": "2"}), STEPS, 0).id == "c"
+    refusal = "spec.operations[2].deblur: not served here; spec.operations[1].denoise: neither"
+    assert failing_step(Unsupported(refusal), STEPS, 0).id == "b"
     fault = InvalidRequest.single("spec.operations[1].denoise.strength", "too much")
     assert failing_step(fault, STEPS, 0).id == "b"
 
@@ -58,7 +59,7 @@ def test_the_failing_step_is_the_one_that_the_editor_names() -> None:
 def test_else_it_is_the_first_that_has_not_ended() -> None:
     assert failing_step(Unsupported("no"), STEPS, 1).id == "b"
     assert failing_step(Unsupported("no"), STEPS, 3).id == "c"
-    assert failing_step(Unsupported("no", metadata={"operation_index": "9"}), STEPS, 0).id == "a"
+    assert failing_step(Unsupported("spec.operations[9].denoise"), STEPS, 0).id == "c"
 
 
 def test_an_error_keeps_what_it_says_and_gains_its_step() -> None:
