@@ -12,7 +12,8 @@ from diptych.connection import Tls, default_address
 from diptych.errors import InvalidRequest
 
 Address = Annotated[
-    str | None, typer.Option(help="HOST:PORT of the service. Default: DIPTYCH_ADDRESS, else this machine's.")
+    str | None,
+    typer.Option(help="HOST:PORT of the orchestrator, or of the service itself. Default: DIPTYCH_ADDRESS, else local."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
 Timeout = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.001)]
@@ -31,13 +32,14 @@ def connect(service: ServiceName, address: str | None) -> AsyncClient:
     own = {"generator": "DIPTYCH_GENERATOR_ADDRESS", "editor": "DIPTYCH_EDITOR_ADDRESS"}.get(service, "")
     at = address or os.environ.get(own) or os.environ.get("DIPTYCH_ADDRESS") or default_address(service)
     if service == "generator":
-        return AsyncClient(generator_address=at, tls=_tls())
+        return AsyncClient(generator_address=at, tls=tls_from_environment())
     if service == "editor":
-        return AsyncClient(editor_address=at, tls=_tls())
-    return AsyncClient(at, tls=_tls())
+        return AsyncClient(editor_address=at, tls=tls_from_environment())
+    return AsyncClient(at, tls=tls_from_environment())
 
 
-def _tls() -> Tls | None:
+def tls_from_environment() -> Tls | None:
+    """TLS from DIPTYCH_TLS_CA, DIPTYCH_TLS_CERT and DIPTYCH_TLS_KEY. InvalidRequest when a file is not there."""
     given = {name: os.environ.get(f"DIPTYCH_TLS_{name.upper()}") for name in ("ca", "cert", "key")}
     if not any(given.values()):
         return None

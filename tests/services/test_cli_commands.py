@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from client_peer import Peer, serving
 from PIL import Image
+
+from tests.services.client_peer import Peer, serving
 
 NOBODY = "127.0.0.1:1"
 

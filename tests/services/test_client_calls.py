@@ -9,10 +9,10 @@ from contextlib import aclosing
 import grpc
 import grpc.aio
 import pytest
-from client_peer import Peer, serving
 
 from diptych import AsyncClient, errors
 from diptych.v1 import generator_pb2, model_pb2, orchestrator_pb2
+from tests.services.client_peer import Peer, serving
 
 
 def free_port() -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from client_peer import Peer, serving
 from PIL import Image
 
 from diptych import (
@@ -27,6 +26,7 @@ from diptych import (
 )
 from diptych.errors import InternalError
 from diptych.v1 import generator_pb2, image_pb2, orchestrator_pb2
+from tests.services.client_peer import Peer, serving
 
 
 @pytest.fixture
