@@ -122,7 +122,7 @@ class _Run:
         done = v1.GoalCompleted(records=records, plan_digest=self._plan.digest)
         done.images.extend(image for made in results for image in made.pictures)
         done.videos.extend(video for made in results for video in made.videos)
-        if records:
+        if done.images or done.videos:
             done.marking.CopyFrom(marking_verdict(records, shows_input=self._shows_input()))
         total = time.monotonic() - started
         done.timing.queue.FromNanoseconds(sum(record.timing.queue.ToNanoseconds() for record in records))

@@ -52,7 +52,7 @@ def plan_goal(goal: str, intent: Intent, num_images: int, output: image_pb2.Outp
     else:
         plan = v1.Plan(confidence=intent.confidence)
         plan.clarification.CopyFrom(clarification(goal, intent, reason, num_images, draft))
-        plan.why = "It cannot be done without asking: " + plan.clarification.question
+        plan.why = "Guessing would be worse than asking."
         plan.reading.route = v1.ROUTE_CLARIFY
         seal(plan)
     for name, value in intent.slots.items():

@@ -126,7 +126,7 @@ async def test_looking_gives_findings_and_no_picture(house: House) -> None:
     events = await house.goal("analyze", picture())
     ended = next(event.step_completed for event in events if event.HasField("step_completed"))
     assert ended.analysis.width == SIDE and ended.records[0].step_id == "1"
-    assert not events[-1].completed.images
+    assert not events[-1].completed.images and not events[-1].completed.HasField("marking")
 
 
 async def test_a_question_calls_nobody(house: House) -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """Numbers, sizes, factors and directions in words: English first, then German, French, Spanish, Chinese."""
 
 import re
@@ -11,10 +12,10 @@ _NUMBERS = {
     "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "八": 8, "十": 10,
 }  # fmt: skip
 _LATIN = "|".join(sorted((n for n in _NUMBERS if n.isascii() or "ü" in n), key=len, reverse=True))
-_NUMBER = rf"(?:\d+(?:[.,]\d+)?|\b(?:{_LATIN})\b|[一两二三四五六八十])"
+_NUMBER = rf"(?:(?<!\d)\d{1, 5}(?:[.,]\d{1, 2})?|\b(?:{_LATIN})\b|[一两二三四五六八十])"
 _FACTOR = re.compile(
-    rf"({_NUMBER})\s*(?:x\b|×|-?times|-?fold|\s*mal\b|fach|fois|veces|倍)|\b(?:x|×)\s*(\d+(?:\.\d+)?)\b"
-    rf"|(?:factor of|um den faktor|facteur)\s*({_NUMBER})|(\d{{3,4}})\s*(?:%|percent|prozent)",
+    rf"({_NUMBER})\s*(?:x\b|×|-?times|-?fold|\s*mal\b|fach|fois|veces|倍)|\b(?:x|×)\s*(\d{1, 4}(?:\.\d{1, 2})?)\b"
+    rf"|(?:factor of|um den faktor|facteur)\s*({_NUMBER})|(?<!\d)(\d{{3,4}})\s*(?:%|percent|prozent)",
     re.IGNORECASE,
 )
 _FACTOR_WORDS = (
@@ -27,11 +28,13 @@ _SIZE = re.compile(
     r"(?<![\d.])(\d{2,5})\s*(?:px|pixels?)?\s*(?:x|×|\*|by|mal|par|por)\s*(\d{2,5})(?![\d.])", re.IGNORECASE
 )
 _WIDE = re.compile(
-    r"(?:width|wide|breite?|largeur|ancho)\D{0,12}?(\d{2,5})|(\d{2,5})\s*(?:px|pixels?)?\s*(?:wide|in width|breit|across)",
+    r"(?:width|wide|breite?|largeur|ancho)\D{0,12}?(\d{2,5})|(\d{2,5})\s*(?:px|pixels?)?\s*(?:wide|"
+    r"in width|breit|across)",
     re.IGNORECASE,
 )
 _TALL = re.compile(
-    r"(?:height|high|tall|höhe|hauteur|alto)\D{0,12}?(\d{2,5})|(\d{2,5})\s*(?:px|pixels?)?\s*(?:tall|high|in height|hoch)",
+    r"(?:height|high|tall|höhe|hauteur|alto)\D{0,12}?(\d{2,5})|(\d{2,5})\s*(?:px|"
+    r"pixels?)?\s*(?:tall|high|in height|hoch)",
     re.IGNORECASE,
 )
 _PIXELS = re.compile(r"(\d{2,5})\s*(?:px|pixels?)\b", re.IGNORECASE)

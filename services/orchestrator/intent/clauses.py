@@ -1,15 +1,26 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """Where in the goal each operation and each detail stands, by the head's tags."""
 
+import itertools
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from services.orchestrator.intent.decoding import Float32Array
 from services.orchestrator.intent.features import Int64Array, word_span
 
-_GAP = 3  # tokens that may lie between two parts of one clause
+_LEAST = 0.5  # tags, added up over its words, that give a part of the goal to an operation
+_JOINT = re.compile(
+    r"[,;，。；、!?！？]|\.(?=\s|$)|\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards)\b|然后|再|并",
+    re.IGNORECASE,
+)
 _ARTICLES = frozenset(
-    "a an the this that these those my our your his her its their some all any der die das den dem des ein eine einen "
-    "einem einer le la les un une des du el los las una unos unas mi ma mon".split()
+    re.findall(
+        r"\w+",
+        "a an the this that these those my our your his her its their some all any der die das den dem des ein eine "
+        "einen einem einer le la les un une des du el los las una unos unas mi ma mon",
+    )
 )
 _TRIMMED = " \t\n,.;:!?-–—、，。；：！？"
 
@@ -34,13 +45,41 @@ def runs(tags: Int64Array, offsets: Int64Array, tag: int, gap: int = 0) -> list[
     return [Span(int(offsets[first, 0]), int(offsets[last, 1])) for first, last in spans]
 
 
-def clause(goal: str, tags: Int64Array, offsets: Int64Array, tag: int) -> Span | None:
-    """The longest stretch of the goal that asks for this operation; None if no word was tagged with it."""
-    found = runs(tags, offsets, tag, _GAP)
-    if not found:
-        return None
-    span = max(found, key=lambda s: s.end - s.start)
-    return whole_words(goal, span)
+def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: list[int]) -> dict[int, Span]:
+    """For each wanted operation the stretch of the goal that asks for it.
+
+    The goal is cut at marks and joining words; each part goes to the operation whose tag its words carry most; parts
+    beside one another with the same operation are one clause. `logits` (L, K + 1), the last: none.
+    """
+    kept = logits[:, [*wanted, -1]].astype(np.float64)
+    share = np.exp(kept - kept.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
+    parts = _parts(goal)
+    weights = np.zeros((len(parts), len(wanted)))
+    for row, (start, end) in enumerate(offsets.tolist()):
+        if start == end:
+            continue
+        part = next((i for i, span in enumerate(parts) if span.start <= start < span.end), None)
+        if part is not None:
+            weights[part] += share[row, :-1]
+    owner = [int(row.argmax()) if row.max() >= _LEAST else -1 for row in weights]
+    found: dict[int, Span] = {}
+    for place, tag in enumerate(wanted):
+        mine = [i for i, of in enumerate(owner) if of == place]
+        best = max(mine or range(len(parts)), key=lambda i: float(weights[i, place]))
+        first = last = best
+        while mine and first - 1 >= 0 and owner[first - 1] in (place, -1) and any(i < first for i in mine):
+            first -= 1
+        while mine and last + 1 < len(parts) and owner[last + 1] in (place, -1):
+            last += 1
+        found[tag] = Span(parts[first].start, parts[last].end)
+    return found
+
+
+def _parts(goal: str) -> list[Span]:
+    """The goal cut at marks and joining words."""
+    cuts = [0, *(match.start() for match in _JOINT.finditer(goal) if match.start() > 0), len(goal)]
+    return [Span(start, end) for start, end in itertools.pairwise(cuts) if end > start]
 
 
 def whole_words(goal: str, span: Span) -> Span:
@@ -58,6 +97,15 @@ def phrases(goal: str, tags: Int64Array, offsets: Int64Array, tag: int, within: 
         if within.start <= span.start < within.end and (text := bare(goal[span.start : span.end])):
             found.append(text)
     return found
+
+
+def unjoined(text: str) -> str:
+    """The clause without the mark or word that joins it to the one before."""
+    match = _JOINT.match(text)
+    while match and match.end() < len(text):
+        text = text[match.end() :]
+        match = _JOINT.match(text)
+    return text.strip(" \t\n,;.，。；、")
 
 
 def bare(text: str) -> str:

@@ -22,7 +22,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The head's numbers for one goal: probabilities (K,) of each operation, of "nothing readable", order scores (K,)."""
+    """The head's numbers for one goal: probabilities (K,) of operations, of "nothing readable", order scores (K,)."""
 
     names: tuple[str, ...]
     present: Float32Array

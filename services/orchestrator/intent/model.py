@@ -12,11 +12,11 @@ import numpy as np
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
 from services.orchestrator.intent import clauses
-from services.orchestrator.intent.decoding import Candidate, Evidence, calibrated, candidates, evidence
+from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
 from services.orchestrator.intent.prompt import drawn
-from services.orchestrator.intent.slots import Value, slots_of
+from services.orchestrator.intent.slots import NEEDED, TAGGED, Value, slots_of
 
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
@@ -45,8 +45,8 @@ class Tagging:
 
     goal: str
     features: Features
-    operations: Int64Array  # (L,) index of the operation, K: none
-    slots: Int64Array  # (L,) index of the slot, S: none
+    operations: Float32Array  # (L, K + 1) logits, the last: none
+    slots: Float32Array  # (L, S + 1) logits, the last: none
 
 
 class IntentModel:
@@ -57,8 +57,8 @@ class IntentModel:
 
     @classmethod
     def load(cls, directory: Path, encoder_directory: Path | None = None, *, num_threads: int = 1) -> "IntentModel":
-        """A model from a folder with head.onnx and intent.json; encoder.onnx (or model.onnx) and tokenizer.json from the
-        encoder's folder, by default the same."""
+        """A model from a folder with head.onnx and intent.json. encoder.onnx (or model.onnx) and tokenizer.json come
+        from the encoder's folder, by default the same."""
         texts = encoder_directory or directory
         encoder = texts / "encoder.onnx"
         if not encoder.exists():
@@ -110,8 +110,7 @@ class IntentModel:
             }
         )
         found = evidence(self._settings.operations, seen["operations"][0], seen["order"][0])
-        tags, slots = seen["token_operations"][0].argmax(-1), seen["token_slots"][0].argmax(-1)
-        return found, Tagging(text, features, tags, slots)
+        return found, Tagging(text, features, seen["token_operations"][0], seen["token_slots"][0])
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
         """Asks for the image that the goal speaks of."""
@@ -124,42 +123,52 @@ class IntentModel:
         return tuple(self._reading(plan, tagging) for plan in plans[:_ALTERNATIVES])
 
     def _reading(self, candidate: Candidate, tagging: Tagging) -> Reading:
-        operations = tuple(self._operation(name, candidate.names, tagging) for name in candidate.names)
+        goal = tagging.goal
+        spans = {0: clauses.Span(0, len(goal))}
+        wanted = [self._settings.operations.index(name) for name in candidate.names]
+        if len(wanted) > 1:
+            spans = clauses.clauses_of(goal, tagging.operations, tagging.features.offsets, wanted)
+        operations = tuple(
+            self._operation(name, spans.get(index if len(wanted) > 1 else 0, clauses.Span(0, len(goal))), tagging)
+            for name, index in zip(candidate.names, wanted, strict=True)
+        )
         return Reading(route_of(candidate.names), operations, self._confidence(candidate))
 
-    def _operation(self, name: str, names: tuple[str, ...], tagging: Tagging) -> IntendedOperation:
-        goal = tagging.goal
-        whole = clauses.Span(0, len(goal))
-        offsets = tagging.features.offsets
-        span = None
-        if len(names) > 1:
-            span = clauses.clause(goal, tagging.operations, offsets, self._settings.operations.index(name))
-        span = span or whole
-        text = goal[span.start : span.end].strip()
+    def _operation(self, name: str, span: clauses.Span, tagging: Tagging) -> IntendedOperation:
+        goal, offsets = tagging.goal, tagging.features.offsets
+        text = clauses.unjoined(goal[span.start : span.end])
+        wanted = [self._settings.slots.index(slot) for slot in TAGGED.get(name, ())]
         tagged: dict[str, str] = {}
-        for index, slot in enumerate(self._settings.slots):
-            if said := clauses.phrases(goal, tagging.slots, offsets, index, span):
-                tagged[slot] = ", ".join(dict.fromkeys(said)) if slot == "object" else said[0]
-        if name == "generate":
-            tagged["prompt"] = self._prompt(tagging, span)
+        if wanted:
+            tags = _best(tagging.slots, wanted, eager=name in NEEDED)
+            for index in wanted:
+                if said := clauses.phrases(goal, tags, offsets, index, span):
+                    slot = self._settings.slots[index]
+                    tagged[slot] = ", ".join(dict.fromkeys(said)) if name == "remove_object" else said[0]
+            if name == "generate":
+                tagged["prompt"] = self._prompt(tagging, tags, span)
         slots: dict[str, Value] = slots_of(name, text, tagged)
         return IntendedOperation(name, MappingProxyType(slots), text)
 
-    def _prompt(self, tagging: Tagging, span: clauses.Span) -> str:
+    def _prompt(self, tagging: Tagging, tags: Int64Array, span: clauses.Span) -> str:
         """From the first word of the prompt to the last inside the clause."""
+        goal, offsets = tagging.goal, tagging.features.offsets
         index = self._settings.slots.index("prompt")
-        inside = [
-            run
-            for run in clauses.runs(tagging.slots, tagging.features.offsets, index, 1)
-            if span.start <= run.start < span.end
-        ]
+        inside = [run for run in clauses.runs(tags, offsets, index, 1) if span.start <= run.start < span.end]
         if not inside:
-            return drawn(tagging.goal[span.start : span.end])
-        read_until = int(tagging.features.offsets[:, 1].max())
-        cut_off = read_until < len(tagging.goal.rstrip()) and inside[-1].end >= read_until - 20
-        end = span.end if cut_off else clauses.whole_words(tagging.goal, inside[-1]).end
-        start = clauses.whole_words(tagging.goal, inside[0]).start
-        return drawn(tagging.goal[start:end])
+            return drawn(goal[span.start : span.end])
+        read_until = int(offsets[:, 1].max())
+        cut_off = read_until < len(goal.rstrip()) and inside[-1].end >= read_until - 20
+        end = span.end if cut_off else clauses.whole_words(goal, inside[-1]).end
+        return drawn(goal[clauses.whole_words(goal, inside[0]).start : end])
+
+
+def _best(logits: Float32Array, wanted: list[int], *, eager: bool = False) -> Int64Array:
+    """The likeliest tag (L,) of each token among the wanted ones and none; `eager` asks less of a tag."""
+    kept = np.full_like(logits, -np.inf)
+    kept[:, wanted] = logits[:, wanted] + (1.5 if eager else 0.0)
+    kept[:, -1] = logits[:, -1]
+    return np.asarray(kept.argmax(-1), np.int64)
 
 
 def flat(operations: tuple[IntendedOperation, ...]) -> Mapping[str, Value]:

@@ -1,17 +1,22 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """The words to draw from, out of a goal that asks for a picture."""
 
 import re
 
 _POLITE = re.compile(
     r"^(?:(?:please|hey|hi|hello|ok|so|now|just|kindly|let's|pls|plz|bitte|s'il te pla[iî]t|por favor)\b[,!]?\s*"
-    r"|(?:can|could|would|will) you\s+(?:please\s+)?|i(?:'d| would) like (?:you to|to)\s+|i (?:want|need) you to\s+|help me\s+|"
+    r"|(?:can|could|would|will) you\s+(?:please\s+)?|i(?:'d| would) like (?:you to|to)\s+|"
+    r"i (?:want|need) you to\s+|help me\s+|"
     r"go ahead and\s+|(?:first(?: of all)?|start by)[,:]?\s+)+",
     re.IGNORECASE,
 )
 _COMMAND = re.compile(
-    r"^(?:draw|paint|create|creating|drawing|generat(?:e|ing)|make|design|render|sketch|illustrate|produce|imagine|compose|show|"
-    r"visuali[sz]e|give|build|do|come up with|picture this:|prompt:|i (?:need|want)|i(?:'d| would) like|we need|male|zeichne|erstelle|"
-    r"generiere|erzeuge|entwirf|mach|ich (?:hätte gern|brauche|möchte)|dessine|crée|génère|peins|fais|imagine|je voudrais|"
+    r"^(?:draw|paint|create|creating|drawing|generat(?:e|ing)|make|design|render|sketch|illustrate|"
+    r"produce|imagine|compose|show|"
+    r"visuali[sz]e|give|build|do|come up with|picture this:|prompt:|i (?:need|want)|i(?:'d|"
+    r" would) like|we need|male|zeichne|erstelle|"
+    r"generiere|erzeuge|entwirf|mach|ich (?:hätte gern|brauche|möchte)|dessine|crée|génère|peins|"
+    r"fais|imagine|je voudrais|"
     r"dibuja|crea|genera|pinta|haz|quiero|necesito)\b(?:[- ]?(?:me|us|for me|mir|moi))?\s*",
     re.IGNORECASE,
 )
@@ -21,9 +26,9 @@ _CARRIER = re.compile(
     re.IGNORECASE,
 )
 _IDEOGRAPHIC = re.compile(r"^(?:请|帮我|给我|麻烦)*(?:画|生成|创作|设计|来)(?:一张|一个|一幅)?")
+_MARKS = " \t\n,;:.!?-，。、；！？"
 _TAIL = re.compile(
-    r"(?:[,;:.!?\s，。、；！？-]+|\b(?:please|thanks|thank you|thx|pls|for me|asap|and|then|und|dann|et|puis|y|luego)\b)+$",
-    re.IGNORECASE,
+    r"\s(?:please|thanks|thank you|thx|pls|for me|asap|and|then|und|dann|et|puis|y|luego)$", re.IGNORECASE
 )
 
 
@@ -35,5 +40,13 @@ def drawn(words: str) -> str:
     text = _POLITE.sub("", words.strip())
     text = _IDEOGRAPHIC.sub("", _COMMAND.sub("", text, count=1))
     text = _CARRIER.sub("", text, count=1)
-    shorter = _TAIL.sub("", text).strip(" \"'")
+    shorter = _without_tail(text).strip(" \"'")
     return shorter or words.strip()
+
+
+def _without_tail(text: str) -> str:
+    """The text without marks, courtesy and joining words at its end."""
+    shorter = text.rstrip(_MARKS)
+    while match := _TAIL.search(shorter, max(0, len(shorter) - 12)):
+        shorter = shorter[: match.start()].rstrip(_MARKS)
+    return shorter

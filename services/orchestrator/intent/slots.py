@@ -34,7 +34,8 @@ _COUNTER = re.compile(
     r"counter-?\s?clockwise|anti-?\s?clockwise|\bccw\b|\bleft\b|links|gauche|izquierda|逆时针|向左", re.IGNORECASE
 )
 _LEVEL = re.compile(
-    r"straight|level|horizon|crooked|slant|tilt|skew|upright|lean|begradig|gerade|schief|redress|droit|endereza|torcid|拉直|校正|摆正|歪",
+    r"straight|level|horizon|crooked|slant|tilt|skew|upright|lean|begradig|gerade|schief|redress|"
+    r"droit|endereza|torcid|拉直|校正|摆正|歪",
     re.IGNORECASE,
 )
 _MIRROR = re.compile(
@@ -42,7 +43,8 @@ _MIRROR = re.compile(
     re.IGNORECASE,
 )
 _PLACE = re.compile(
-    r"\b((?:on|in|next to|behind|in front of|beside|under|above|near|at|below|into|onto|over)\s+(?:the|his|her|my|its|both)\s+[\w' ]{2,40})",
+    r"\b((?:on|in|next to|behind|in front of|beside|under|above|near|at|below|into|onto|"
+    r"over)\s+(?:the|his|her|my|its|both)\s+[\w' ]{2,40})",
     re.IGNORECASE,
 )
 
@@ -204,6 +206,18 @@ _READERS: dict[str, Callable[[str, Tagged], dict[str, Value]]] = {
     "deblur": _treatment, "blur_background": _treatment, "analyze": _question, "match_style": _style,
     "composite": _object,
 }  # fmt: skip
+
+
+# The slots whose words the head tags, and whether the operation means little without them.
+TAGGED: dict[str, tuple[str, ...]] = {
+    "generate": ("prompt",), "vary": ("style",), "crop": ("object",), "color_correct": ("object", "color"),
+    "replace_object": ("object", "replacement"), "add_object": ("object",), "remove_object": ("object",),
+    "remove_background": ("object",), "replace_background": ("background",), "style_transfer": ("style",),
+    "match_style": ("style",), "composite": ("object",),
+}  # fmt: skip
+NEEDED = frozenset(
+    {"generate", "replace_object", "add_object", "remove_object", "replace_background", "style_transfer"}
+)
 
 
 def slots_of(operation: str, clause: str, tagged: Tagged) -> dict[str, Value]:

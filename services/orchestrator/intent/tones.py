@@ -3,11 +3,13 @@
 import re
 
 _MORE = (
-    r"more|increas\w*|rais\w+|boost\w*|add\w*|lift\w*|higher|up|bump\w*|stronger|creat\w+|give|pump\w*|mehr|erhöh\w*|plus de|"
+    r"more|increas\w*|rais\w+|boost\w*|add\w*|lift\w*|higher|up|bump\w*|stronger|creat\w+|give|"
+    r"pump\w*|mehr|erhöh\w*|plus de|"
     r"augment\w*|más|aument\w*|sub\w{1,2}"
 )
 _LESS = (
-    r"less|reduc\w*|lower\w*|decreas\w*|drop\w*|tone\w* down|turn\w* down|too much|too|cut|pull\w* down|dial\w* back|mut\w+|"
+    r"less|reduc\w*|lower\w*|decreas\w*|drop\w*|tone\w* down|turn\w* down|too much|too|cut|"
+    r"pull\w* down|dial\w* back|mut\w+|"
     r"weniger|verringer\w*|moins de|baiss\w*|réduis|menos|baja|reduce"
 )
 _SCALES = {
@@ -32,7 +34,8 @@ _DIRECT = (
 )
 _TONES = (
     ("colorize", r"colou?ri[sz]e|colou?r to (?:this|the)|koloriere|上色|in colou?r\b"),
-    ("grayscale", r"black (?:and|&) white|black-and-white|b&w|b/w|monochrom\w*|gr[ae]yscale|schwarz-?weiß|noir et blanc|blanco y negro|黑白"),
+    ("grayscale", r"black (?:and|&) white|black-and-white|b&w|b/w|monochrom\w*|gr[ae]yscale|schwarz-?weiß|"
+     r"noir et blanc|blanco y negro|黑白"),
     ("sepia", r"sepia"),
 )  # fmt: skip
 _SLIGHTLY = re.compile(
