@@ -13,15 +13,15 @@ import json
 import math
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor
 
 from training.generator.latents import PatchCode, composite, load_code
@@ -49,11 +49,17 @@ class Samples:
         self.variants = np.load(work / "variants.npy", mmap_mode="r")
         self.embeddings = np.load(work / "embeddings.npy", mmap_mode="r")
         self.samples = np.load(work / "samples.npy")
+        index = json.loads((work / "index.json").read_text())
+        owner = [index["drawings"][variant["drawing"]]["concept"] for variant in index["variants"]]
+        weight = np.asarray([index["concepts"][number]["weight"] for number in owner], np.float64)
+        chance = weight[self.samples[:, 0]] ** config["training"]["emphasis"]
+        self.bounds = np.cumsum(chance / chance.sum())
         self.rng = np.random.default_rng(seed)
 
     def next(self) -> tuple[Tensor, Tensor]:
         """One batch, with fresh shifts and dropped captions."""
-        rows = self.samples[self.rng.integers(len(self.samples), size=self.batch)]
+        chosen = np.searchsorted(self.bounds, self.rng.random(self.batch))
+        rows = self.samples[np.minimum(chosen, len(self.samples) - 1)]
         pictures = np.stack([self._placed(self.variants[row[0]]) for row in rows])
         latents = self.code.encode(composite(pictures, rows[:, 1:4].astype(np.uint8)))
         captions = np.where(self.rng.random(self.batch) < self.data["negated_conditions"], 0, rows[:, 4])
@@ -70,127 +76,136 @@ class Samples:
         return moved
 
 
-@dataclass
-class Progress:
-    """How far a run is: optimiser steps, pictures seen, seconds of training spent."""
-
-    step: int = 0
-    pictures: int = 0
-    seconds: float = 0.0
-    losses: list[float] = field(default_factory=list)
-
-
 def loss_of(model: UNet2DConditionModel, latents: Tensor, states: Tensor, settings: dict[str, Any]) -> Tensor:
     """Mean squared error of the velocity noise - latents at logit-normal noise levels (Esser et al. 2024)."""
     sigma = torch.sigmoid(torch.randn(len(latents)) * settings["sigma_deviation"] + settings["sigma_mean"])
     noise = torch.randn_like(latents)
     mix = sigma[:, None, None, None]
     noisy = (1 - mix) * latents + mix * noise
-    velocity = model(noisy, sigma * 1000, states).sample
-    return (velocity - (noise - latents)).square().mean()
+    with torch.autocast("cpu", torch.bfloat16, enabled=settings["bfloat16"]):
+        velocity = model(noisy, sigma * 1000, states).sample
+    return (velocity.float() - (noise - latents)).square().mean()
 
 
-def learning_rate(progress: Progress, settings: dict[str, Any]) -> float:
-    """Linear warm-up by steps, then a cosine over the planned time."""
-    spent = min(1.0, progress.seconds / 60 / settings["minutes"])
-    return float(
-        settings["learning_rate"]
-        * min(1, (progress.step + 1) / settings["warmup"])
-        * 0.5
-        * (1 + math.cos(math.pi * spent))
-    )
+def learning_rate(step: int, spent: float, settings: dict[str, Any]) -> float:
+    """Linear warm-up by steps, then a cosine over the planned time; `spent` is the part of it that is over."""
+    warm = min(1, (step + 1) / settings["warmup"])
+    return float(settings["learning_rate"] * warm * 0.5 * (1 + math.cos(math.pi * min(1.0, spent))))
 
 
-def average_gradients(model: UNet2DConditionModel, processes: int) -> None:
-    """Replaces every gradient by its mean over the processes, in one flat message."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([g.view(-1) for g in gradients])
-    dist.all_reduce(flat)
-    flat /= processes
-    torch._foreach_copy_(
-        gradients,
-        [part.view_as(g) for part, g in zip(flat.split([g.numel() for g in gradients]), gradients, strict=True)],
-    )
+@dataclass
+class Run:
+    """What the processes of a run share: the weights, the counters of pictures and steps, and the clock."""
+
+    work: Path
+    model: UNet2DConditionModel
+    counters: Tensor  # (processes,) int64: optimiser steps made by each process
+    optimizer: dict[str, Any] | None  # the state to start from
+    steps: int  # made before this start
+    pictures: int  # seen before this start
+    seconds: float  # spent before this start
+    began: float  # monotonic clock, one for all processes of a machine
+    until: float  # seconds of training after which to stop
+
+    @property
+    def spent(self) -> float:
+        """Seconds of training so far."""
+        return self.seconds + time.monotonic() - self.began
 
 
-def save(
-    work: Path, model: UNet2DConditionModel, ema: list[Tensor], optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    """Writes the checkpoint in one move, so that a kill leaves the previous one whole."""
-    names = [name for name, _ in model.named_parameters()]
-    state = {
-        "model": model.state_dict(),
-        "ema": dict(zip(names, ema, strict=True)),
-        "optimizer": optimizer.state_dict(),
-        "progress": {"step": progress.step, "pictures": progress.pictures, "seconds": progress.seconds},
-    }
-    torch.save(state, work / "checkpoint.tmp")
-    os.replace(work / "checkpoint.tmp", work / "checkpoint.pt")
-
-
-def train(rank: int, processes: int, work: Path, minutes: float | None) -> None:
-    """One of the training processes; process 0 writes log and checkpoints."""
+def train(rank: int, run: Run, ema: list[Tensor]) -> None:
+    """One of the training processes; process 0 keeps the averaged weights, the log and the checkpoints."""
     config = read_config()
     settings = config["training"]
     torch.set_num_threads(1)
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29533")
-    dist.init_process_group("gloo", rank=rank, world_size=processes)
+    seed = config["seed"] + 1000 * run.steps + rank
+    torch.manual_seed(seed)
+    samples = Samples(run.work, load_code(run.work), config, seed)
+    parameters = list(run.model.parameters())
+    optimizer = torch.optim.AdamW(parameters, 1e-4, (0.9, 0.99), weight_decay=settings["weight_decay"], foreach=True)
+    if run.optimizer is not None:
+        optimizer.load_state_dict(run.optimizer)
+    losses: list[float] = []
+    saved = time.monotonic()
+    while run.spent < run.until:
+        loss = loss_of(run.model, *samples.next(), settings)
+        gradients = torch.autograd.grad(loss, parameters)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        steps = run.steps + int(run.counters.sum())
+        optimizer.param_groups[0]["lr"] = learning_rate(steps, run.spent / 60 / settings["minutes"], settings)
+        optimizer.step()
+        run.counters[rank] += 1
+        losses.append(float(loss.detach()))
+        if rank != 0:
+            continue
+        torch._foreach_lerp_(
+            ema, [p.detach() for p in parameters], 1 - min(settings["ema"], (1 + steps) / (20 + steps))
+        )
+        if len(losses) == 50:
+            report(run, losses, optimizer.param_groups[0]["lr"], settings["batch"])
+            losses.clear()
+        if time.monotonic() - saved > 180:
+            save(run, ema, optimizer, settings["batch"])
+            saved = time.monotonic()
+    if rank == 0:
+        save(run, ema, optimizer, settings["batch"])
+
+
+def progress_of(run: Run, batch: int) -> dict[str, float]:
+    """Steps, pictures and seconds so far, over all starts."""
+    made = int(run.counters.sum())
+    return {"step": run.steps + made, "pictures": run.pictures + made * batch, "seconds": round(run.spent, 1)}
+
+
+def report(run: Run, losses: list[float], rate: float, batch: int) -> None:
+    """Appends one line to the log."""
+    line = progress_of(run, batch)
+    with (run.work / "log.jsonl").open("a") as log:
+        log.write(json.dumps(line | {"loss": round(sum(losses) / len(losses), 4), "rate": rate}) + "\n")
+
+
+def save(run: Run, ema: list[Tensor], optimizer: torch.optim.Optimizer, batch: int) -> None:
+    """Writes the checkpoint in one move, so that a kill leaves the previous one whole."""
+    names = [name for name, _ in run.model.named_parameters()]
+    state = {
+        "model": run.model.state_dict(),
+        "ema": dict(zip(names, ema, strict=True)),
+        "optimizer": optimizer.state_dict(),
+        "progress": progress_of(run, batch),
+    }
+    torch.save(state, run.work / "checkpoint.tmp")
+    os.replace(run.work / "checkpoint.tmp", run.work / "checkpoint.pt")
+
+
+def start(work: Path, processes: int, minutes: float | None) -> tuple[Run, list[Tensor]]:
+    """The run and its averaged weights: from the checkpoint, or fresh."""
+    config = read_config()
     torch.manual_seed(config["seed"])
     model = build_denoiser(config["denoiser"])
-    optimizer = torch.optim.AdamW(
-        model.parameters(), 1e-4, (0.9, 0.99), weight_decay=settings["weight_decay"], foreach=True
-    )
-    progress = Progress()
-    parameters = list(model.parameters())
-    ema = [p.detach().clone() for p in parameters]
-    if (work / "checkpoint.pt").exists():
-        state = torch.load(work / "checkpoint.pt", weights_only=True)
+    model.set_attn_processor(AttnProcessor())  # the fused one is slow on a CPU at these sizes
+    path = work / "checkpoint.pt"
+    state: dict[str, Any] = torch.load(path, weights_only=True) if path.exists() else {}
+    if state:
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        ema = list(state["ema"].values())
-        progress = Progress(**state["progress"])
-    seed = config["seed"] + 1000 * progress.step + rank
-    torch.manual_seed(seed)
-    samples = Samples(work, load_code(work), config, seed)
-    started, last, saved = progress.seconds, time.monotonic(), time.monotonic()
-    while progress.seconds < 60 * settings["minutes"] and (
-        minutes is None or progress.seconds - started < 60 * minutes
-    ):
-        loss = loss_of(model, *samples.next(), settings)
-        optimizer.zero_grad()
-        loss.backward()
-        average_gradients(model, processes)
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        clock = torch.tensor([time.monotonic() - last if rank == 0 else 0.0])
-        last = time.monotonic()
-        dist.broadcast(clock, 0)
-        progress.seconds += float(clock)
-        optimizer.param_groups[0]["lr"] = learning_rate(progress, settings)
-        optimizer.step()
-        progress.step += 1
-        progress.pictures += settings["batch"] * processes
-        progress.losses.append(float(loss.detach()))
-        if rank == 0:
-            decay = min(settings["ema"], (1 + progress.step) / (20 + progress.step))
-            torch._foreach_lerp_(ema, [p.detach() for p in parameters], 1 - decay)
-            if progress.step % 50 == 0:
-                report(work, progress, optimizer.param_groups[0]["lr"])
-            if time.monotonic() - saved > 180:
-                save(work, model, ema, optimizer, progress)
-                saved = time.monotonic()
-    if rank == 0:
-        save(work, model, ema, optimizer, progress)
-    dist.destroy_process_group()
-
-
-def report(work: Path, progress: Progress, rate: float) -> None:
-    """Appends one line to the log and starts a new mean."""
-    mean = sum(progress.losses) / len(progress.losses)
-    line = {"step": progress.step, "pictures": progress.pictures, "minutes": round(progress.seconds / 60, 2)}
-    with (work / "log.jsonl").open("a") as log:
-        log.write(json.dumps(line | {"loss": round(mean, 4), "rate": rate}) + "\n")
-    progress.losses.clear()
+    progress = state.get("progress", {"step": 0, "pictures": 0, "seconds": 0.0})
+    ema = list(state["ema"].values()) if state else [p.detach().clone() for p in model.parameters()]
+    planned = config["training"]["minutes"] * 60
+    until = planned if minutes is None else min(planned, progress["seconds"] + 60 * minutes)
+    counters = torch.zeros(processes, dtype=torch.int64).share_memory_()
+    run = Run(
+        work,
+        model.share_memory(),
+        counters,
+        state.get("optimizer"),
+        progress["step"],
+        progress["pictures"],
+        progress["seconds"],
+        time.monotonic(),
+        until,
+    )
+    return run, ema
 
 
 def main() -> None:
@@ -200,7 +215,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=None, help="stop earlier; a later run resumes")
     options = parser.parse_args()
-    mp.spawn(train, (options.processes, options.work, options.minutes), nprocs=options.processes)
+    mp.spawn(train, start(options.work, options.processes, options.minutes), nprocs=options.processes)
 
 
 if __name__ == "__main__":
