@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """The training goals: a fixed mixture of kinds and languages, written from the phrase files with a fixed seed."""
 
 import random
@@ -10,7 +11,7 @@ from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
 from training.intent.grammar import Grammar, Phrase, load, split_templates
 
 PHRASES = Path(__file__).parent / "phrases"
-ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "clarify"]
+ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "en_detail", "clarify"]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
@@ -28,6 +29,7 @@ MIXTURE = (
     ("prompt_long", 0.08, False),
     ("generate_do", 0.05, False),
     ("generate_chain", 0.07, False),
+    ("video", 0.012, False),
     ("single", 0.05, False),
     ("several", 0.03, False),
     ("vague", 0.03, False),
@@ -90,9 +92,9 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     phrase: Phrase | None
     if kind == "single":
         operations = (writer.pick(),)
-        phrase = writer.single(operations[0])
+        phrase = writer.single(operations[0], fragments=has_image)
     elif kind == "several":
-        phrase, operations = writer.several()
+        phrase, operations = writer.several(fragments=has_image)
     elif kind in ("vary_chain", "animate_chain", "generate_chain"):
         phrase, operations = writer.chain(kind.split("_")[0])
     elif kind == "background_chain":
@@ -101,6 +103,11 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
         phrase = Phrase.of(writer.frames.expand(nodes, rng), "generate")
         cut = phrase.text.rfind(" and ")
         phrase.operations[cut:] = ["replace_background"] * (len(phrase.text) - cut)
+    # Without an image a mere noun phrase is a description of what to generate: hence no fragments above.
+    elif kind == "video":
+        phrase, operations = writer.say("video", "do"), ("generate", "animate")
+        assert phrase is not None
+        phrase.operations[:] = ["generate" if slot == "prompt" else "animate" for slot in phrase.slots]
     elif kind == "gibberish":
         phrase = Phrase.plain(gibberish(rng))
     elif kind in ("vague", "outofscope", "followupNoImage"):

@@ -1,8 +1,10 @@
 """Labelled goals composed from phrases: single requests, ordered chains, prompts, and things to ask back about."""
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from training.intent.grammar import Grammar, Phrase
 
@@ -14,9 +16,19 @@ EDITOR = (
 )  # fmt: skip
 OPERATIONS = GENERATOR + EDITOR
 _RARE = {"match_style": 0.15, "composite": 0.2, "analyze": 0.8, "generate": 0.0}
+# Words of a limit ("but don't crop it") that would contradict the operation.
+_TOUCHES = {
+    "remove_background": "background", "replace_background": "background", "blur_background": "background|blur",
+    "upscale": "size|upscal", "resize": "size|resiz", "crop": "crop|composition|proportion", "rotate": "rotat",
+    "extend": "size|composition|proportion", "color_correct": "colour|bright", "retouch": "face|retouch",
+    "remove_object": "remov|text|shadow", "replace_object": "text", "style_transfer": "style|filter|colour|face",
+    "deblur": "sharpen", "vary": "composition|face|style", "enhance": "bright|sharpen|colour",
+}  # fmt: skip
 # Pairs that people mean as one request.
-_ONE = ({"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
-        {"replace_background", "blur_background"}, {"vary", "style_transfer"}, {"remove_background", "blur_background"})  # fmt: skip
+_ONE = (
+    {"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
+    {"replace_background", "blur_background"}, {"vary", "style_transfer"}, {"remove_background", "blur_background"},
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Writer:
         nodes = self.rng.choice(self.frames.sections["join", kind])
         return "".join(text for text, _ in self.frames.expand(nodes, self.rng))
 
-    def pick(self, *excluded: str, among: tuple[str, ...] = EDITOR + ("vary", "animate")) -> str:
+    def pick(self, *excluded: str, among: tuple[str, ...] = (*EDITOR, "vary", "animate")) -> str:
         """A random operation that is no near-double of an excluded one."""
         names = [
             n for n in among
@@ -90,22 +102,28 @@ class Writer:
             phrase = phrase + self.rng.choice([", ", " "]) + self.frame("polite", "after")
         return phrase
 
-    def constrained(self, phrase: Phrase, chance: float = 0.12) -> Phrase:
+    def constrained(self, phrase: Phrase, operations: tuple[str, ...], chance: float = 0.12) -> Phrase:
+        """The phrase, now and then with a limit that none of its operations breaks."""
         if self.rng.random() >= chance:
             return phrase
-        return phrase + self.rng.choice([", ", " ", ". ", " - "]) + self.frame("constraint", "after")
+        limit = self.frame("constraint", "after")
+        if any(re.search(_TOUCHES[name], limit.text) for name in operations if name in _TOUCHES):
+            return phrase
+        return phrase + self.rng.choice([", ", " ", ". ", " - "]) + limit
 
     def detailed(self, operation: str, phrase: Phrase) -> Phrase:
         """The phrase with sentences of detail that ask for nothing else."""
         for _ in range(self.rng.choice([1, 1, 2, 2, 3])):
-            more = self.say(operation, "more")
-            if more is not None:
+            more = self.say(operation, "more") if self.rng.random() < 0.6 else self.frame("limit", "more")
+            touches = _TOUCHES.get(operation)
+            if more is not None and not (touches and more.operations[:1] == [None] and re.search(touches, more.text)):
                 more = Phrase(more.text, more.slots, [None] * len(more.text))
                 phrase = phrase + (". " if not phrase.text.endswith(".") else " ") + more
         return phrase
 
-    def single(self, operation: str) -> Phrase:
-        kind = self.rng.choices(["do", "say", "noun"], [0.66, 0.2, 0.14])[0]
+    def single(self, operation: str, *, fragments: bool) -> Phrase:
+        """One request. `fragments`: it may be a mere noun phrase."""
+        kind = self.rng.choices(["do", "say", "noun"], [0.66, 0.2, 0.14 * fragments])[0]
         phrase = self.say(operation, kind) or self.say(operation, "do", "say", "noun")
         assert phrase is not None, operation
         if kind == "do":
@@ -116,7 +134,7 @@ class Writer:
             return self.detailed(operation, phrase)
         if kind != "noun" and self.rng.random() < 0.08:
             return self.frame("context", "before") + " " + phrase
-        return self.constrained(phrase)
+        return self.constrained(phrase, (operation,))
 
     def act(self, operation: str) -> Phrase:
         """A request that can stand in a row."""
@@ -129,7 +147,7 @@ class Writer:
         frame = self.join_frame("two" if len(operations) == 2 else "three")
         parts: dict[str, Callable[[], Phrase | None]] = {}
         for letter, operation in zip("ABC", operations, strict=False):
-            parts[letter] = lambda operation=operation: self.act(operation)
+            parts[letter] = partial(self.act, operation)
         parts["G"] = lambda: self.noun_form(operations[0], state=False)
         parts["H"] = lambda: self.noun_form(operations[1], state=False)
         parts["H2"] = lambda: self.noun_form(operations[-1], state=False)
@@ -150,26 +168,41 @@ class Writer:
                 return phrase
         return None
 
-    def several(self) -> tuple[Phrase, tuple[str, ...]]:
+    def several(self, *, fragments: bool) -> tuple[Phrase, tuple[str, ...]]:
         """Two or three requests in a row."""
         names = [self.pick()]
         while len(names) < (2 if self.rng.random() < 0.68 else 3):
             names.append(self.pick(*names))
         if self.rng.random() < 0.06:
             names.insert(1, names[0])
-        if len(names) == 2 and self.rng.random() < 0.2:
+        if fragments and self.rng.random() < 0.1:
+            return self.listed()
+        if fragments and len(names) == 2 and self.rng.random() < 0.2:
             kinds = [self.rng.choice(["noun", "noun", "say"]), self.rng.choice(["noun", "noun", "do"])]
             phrases = [self.say(name, kind) for name, kind in zip(names, kinds, strict=True)]
             if all(phrases):
                 frame = self.join_frame("nouns")
-                parts = {letter: (lambda p=p: p) for letter, p in zip("AB", phrases, strict=True)}
-                phrase = fill(frame, parts)
+                phrase = fill(frame, {"A": lambda: phrases[0], "B": lambda: phrases[1]})
                 assert phrase is not None
                 return phrase, tuple(names)
         phrase = self.politely(self.joined(names[:3]))
         if self.rng.random() < 0.08:
             phrase = self.detailed(names[-1], phrase)
-        return self.constrained(phrase, 0.08), tuple(dict.fromkeys(names[:3]))
+        names = list(dict.fromkeys(names[:3]))
+        return self.constrained(phrase, tuple(names), 0.08), tuple(names)
+
+    def listed(self) -> tuple[Phrase, tuple[str, ...]]:
+        """Wishes in a row as fragments; one operation may be wished for twice."""
+        names = [self.pick()]
+        names.append(names[0] if self.rng.random() < 0.3 else self.pick(*names))
+        names.append(self.pick(*names))
+        phrases = {letter: self.say(name, "noun") for letter, name in zip("ABC", names, strict=True)}
+        frame = self.join_frame("nounlist")
+        phrase = fill(frame, {letter: partial(phrases.get, letter) for letter in "ABC"})
+        if phrase is None:
+            return self.listed()
+        used = names if "C" in re.findall(r"\b[ABC]\b", frame) else names[:2]
+        return phrase, tuple(dict.fromkeys(used))
 
     def chain(self, first: str) -> tuple[Phrase, tuple[str, ...]]:
         """Something generated or varied, then edited."""
@@ -189,7 +222,7 @@ class Writer:
                       "A, then B, then C", "A. Then B and C.", "A; B; C", "A and B and C", "1. A 2. B 3. C",
                       "A, B and then C"]  # fmt: skip
         parts: dict[str, Callable[[], Phrase | None]] = {
-            letter: (lambda n=name: self.act(n)) for letter, name in zip("ABC", names, strict=False)
+            letter: partial(self.act, name) for letter, name in zip("ABC", names, strict=False)
         }
         parts["G"] = lambda: self.noun_form(first, state=False)
         phrase = None

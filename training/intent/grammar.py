@@ -1,8 +1,8 @@
 """Phrase files to random sentences whose characters are labelled.
 
 A phrase file holds word lists ("= name", then entries) and sections ("## operation kind", then templates), one a line:
-(a|b) one of them · [a|b] one of them or nothing · {name} an entry of that list · <slot:list> the same, labelled with the
-slot · <slot=...> a labelled expression. A bar outside brackets separates templates.
+(a|b) one of them · [a|b] one of them or nothing · {name} an entry of that list · <slot:list> the same, labelled with
+the slot · <slot=...> a labelled expression. A bar outside brackets separates templates.
 """
 
 import random

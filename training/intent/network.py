@@ -31,6 +31,8 @@ class IntentHead(nn.Module):
         self.present = nn.Parameter(torch.randn(operations + 1, WIDTH) * 0.05)
         self.bias = nn.Parameter(torch.full((operations + 1,), -2.0))
         self.early = nn.Linear(WIDTH, 1)
+        self.local = nn.Parameter(torch.full((operations,), 0.5))
+        self.place = nn.Parameter(torch.tensor(1.0))
         self.tag_operation = nn.Linear(WIDTH, operations + 1)
         self.tag_slot = nn.Linear(WIDTH, slots + 1)
         self.drop = nn.Dropout(dropout)
@@ -54,9 +56,16 @@ class IntentHead(nn.Module):
         x = self.final(x)
         scores = self.keys(x) @ self.queries.T + hidden[..., None]  # (B, L, K + 1)
         pooled = scores.softmax(1).transpose(1, 2) @ x  # (B, K + 1, WIDTH)
+        tags = self.tag_operation(x)
+        # One clause is enough evidence for its operation, wherever the rest of the goal leads; and clauses are mostly
+        # wanted in the order in which they are read.
+        likely = (tags.log_softmax(-1) + hidden[..., None])[..., :-1]
+        strongest = likely.amax(1)  # (B, K)
+        read_at = (likely.softmax(1) * places[None, :, None]).sum(1)
         operations = (pooled * self.present).sum(-1) + self.bias
-        order = self.early(pooled[:, :-1]).squeeze(-1)
-        return operations, order, self.tag_operation(x), self.tag_slot(x)
+        operations = operations + torch.cat([self.local * (strongest + 2), torch.zeros_like(operations[:, :1])], 1)
+        order = self.early(pooled[:, :-1]).squeeze(-1) + self.place * read_at * 0.2
+        return operations, order, tags, self.tag_slot(x)
 
 
 class Block(nn.Module):
@@ -82,4 +91,5 @@ class Block(nn.Module):
         attended = (self.drop(weights.softmax(-1)) @ value).transpose(1, 2).reshape(batch, length, width)
         x = x + self.drop(self.out(attended))
         inner: Tensor = torch.nn.functional.gelu(self.grow(self.between(x)))
-        return x + self.drop(self.shrink(inner))
+        mixed_in: Tensor = x + self.drop(self.shrink(inner))
+        return mixed_in

@@ -137,7 +137,7 @@ def tensors(group: list[Sample]) -> dict[str, Tensor]:
 def loss_of(head: IntentHead, batch: dict[str, Tensor]) -> Tensor:
     """Presence, order and tag losses, added up."""
     operations, order, tags, slots = head(batch["tokens"], batch["groups"], batch["has_image"], batch["mask"])
-    smooth = batch["present"] * 0.97 + 0.01
+    smooth = batch["present"] * 0.985 + 0.005
     present = functional.binary_cross_entropy_with_logits(operations, smooth, batch["weight"], reduction="none")
     rank = batch["rank"]
     earlier = (rank[:, :, None] >= 0) & (rank[:, None, :] > rank[:, :, None])
@@ -157,7 +157,8 @@ def train(samples: list[Sample], epochs: int, rate: float = 2e-3) -> IntentHead:
     size = 96
     steps = epochs * -(-len(samples) // size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998))
+    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)  # type: ignore[no-untyped-call]
+    average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=averaging)
     start = time.monotonic()
     for epoch in range(epochs):
         head.train()

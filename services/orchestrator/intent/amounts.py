@@ -12,10 +12,12 @@ _NUMBERS = {
     "一": 1, "两": 2, "二": 2, "三": 3, "四": 4, "五": 5, "六": 6, "八": 8, "十": 10,
 }  # fmt: skip
 _LATIN = "|".join(sorted((n for n in _NUMBERS if n.isascii() or "ü" in n), key=len, reverse=True))
-_NUMBER = rf"(?:(?<!\d)\d{1, 5}(?:[.,]\d{1, 2})?|\b(?:{_LATIN})\b|[一两二三四五六八十])"
+_NUMBER = r"(?:(?<!\d)\d{1,5}(?:[.,]\d{1,2})?|\b(?:" + _LATIN + r")\b|[一两二三四五六八十])"
 _FACTOR = re.compile(
-    rf"({_NUMBER})\s*(?:x\b|×|-?times|-?fold|\s*mal\b|fach|fois|veces|倍)|\b(?:x|×)\s*(\d{1, 4}(?:\.\d{1, 2})?)\b"
-    rf"|(?:factor of|um den faktor|facteur)\s*({_NUMBER})|(?<!\d)(\d{{3,4}})\s*(?:%|percent|prozent)",
+    f"({_NUMBER})"
+    + r"\s*(?:x\b|×|-?times|-?fold|\s*mal\b|fach|fois|veces|倍)|\b(?:x|×)\s*(\d{1,4}(?:\.\d{1,2})?)\b"
+    + f"|(?:factor of|um den faktor|facteur) ({_NUMBER})"
+    + r"|(?<!\d)(\d{3,4})\s*(?:%|percent|prozent)",
     re.IGNORECASE,
 )
 _FACTOR_WORDS = (
