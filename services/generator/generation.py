@@ -59,7 +59,7 @@ class Generator:
                 yield Event(progress=pace.progress(event))
                 if event.step == event.row.num_steps:
                     yield Event(image=await self._image(order, rows.index(event.row), event.row, drawn))
-                elif order.preview_interval and event.step % order.preview_interval == 0 and not event.row.finished:
+                elif order.preview_interval and event.step % order.preview_interval == 0:
                     yield Event(preview=await self._preview(rows.index(event.row), event))
         if order.resolved.num_inference_steps == 0:
             for index, row in enumerate(rows):
