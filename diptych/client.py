@@ -157,7 +157,8 @@ class AsyncClient(Calls):
         )
         request = editor_pb2.StreamEditImageRequest(spec=spec)
         async with aclosing(self.stream_edit_image(request, timeout=timeout)) as responses:
-            return await _collect_edit(responses, on_event)
+            names = [operation.WhichOneof("operation") or "" for operation in spec.operations]
+            return await _collect_edit(responses, names, on_event)
 
     async def analyze(
         self, image: PictureInput, *, kinds: Iterable[str] = (), timeout: float | None = None
@@ -285,23 +286,27 @@ async def _collect_generation(
 
 
 async def _collect_edit(
-    responses: AsyncIterable[editor_pb2.StreamEditImageResponse], on_event: OnEvent | None
+    responses: AsyncIterable[editor_pb2.StreamEditImageResponse], names: Sequence[str], on_event: OnEvent | None
 ) -> EditResult:
     hear = on_event or _ignore
     image: image_pb2.Image | None = None
     records: list[Record] = []
-    started = -1
+
+    def begin_next() -> None:
+        if len(records) < len(names):
+            hear(StepStarted(str(len(records) + 1), "editor", names[len(records)]))
+
     async for response in responses:
         match response.WhichOneof("event"):
+            case "accepted":
+                begin_next()
             case "progress":
                 now = response.progress
-                if now.operation_index > started:
-                    started = now.operation_index
-                    hear(StepStarted(str(started + 1), "editor", now.operation))
-                hear(StepProgress(str(now.operation_index + 1), now.fraction, now.operation))
+                hear(StepProgress(str(now.operation_index + 1), now.fraction, ""))
             case "step":
                 records.append(Record.from_message(response.step))
                 hear(StepFinished(str(len(records)), (records[-1],)))
+                begin_next()
             case "image":
                 image = response.image
             case "completed" if image is not None:

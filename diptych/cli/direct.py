@@ -17,7 +17,7 @@ from diptych.client import AsyncClient
 from diptych.errors import DiptychError
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, orchestrator_pb2
 
-_STEP_OF = re.compile(r"(\d+) of (\d+)")
+_STEPS = re.compile(r"step \d+ of (\d+)")
 
 
 @asynccontextmanager
@@ -105,6 +105,8 @@ class ThroughOrchestrator(AsyncClient):
             async for response in responses:
                 event = response.event
                 match event.WhichOneof("event"):
+                    case "plan":
+                        yield Event(accepted=editor_pb2.EditAccepted(num_operations=len(steps)))
                     case "progress":
                         index = int(event.progress.step_id) - 1
                         name = request.spec.operations[index].WhichOneof("operation") or ""
@@ -177,8 +179,8 @@ def _picture(index: int) -> orchestrator_pb2.StepInput:
 
 def _steps_done(progress: orchestrator_pb2.StepProgress) -> generator_pb2.GenerationProgress:
     """Progress over all pictures of the step, told as one picture's: the orchestrator tells no more."""
-    told = _STEP_OF.search(progress.message)
-    steps = int(told[2]) if told else 100
+    told = _STEPS.search(progress.message)
+    steps = int(told[1]) if told else 100
     return generator_pb2.GenerationProgress(step=round(progress.fraction * steps), num_steps=steps)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +35,12 @@ def watching(*, quiet: bool) -> Iterator[OnEvent | None]:
     if not out.is_terminal:
         yield _Lines(out).hear
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(complete_style="cyan", finished_style="green"),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=out) as bars:
         yield _Bars(bars).hear
 
@@ -68,7 +72,6 @@ class _Lines:
     def __init__(self, out: Console) -> None:
         self._out = out
         self._titles: dict[str, str] = {}
-        self._started: dict[str, float] = {}
         self._quarters: dict[str, int] = {}
 
     def hear(self, event: Event) -> None:
@@ -77,7 +80,6 @@ class _Lines:
                 self._out.print(plan_line(event.plan))
             case StepStarted():
                 self._titles[event.step_id] = f"step {event.step_id} {event.service} {event.operation}"
-                self._started[event.step_id] = time.monotonic()
                 self._say(event.step_id, "started")
             case StepProgress():
                 # A line for each quarter: enough to see it move, few enough for a log.
@@ -86,7 +88,7 @@ class _Lines:
                     self._quarters[event.step_id] = quarter
                     self._say(event.step_id, f"{event.fraction:.0%} {event.message}".rstrip())
             case StepFinished():
-                seconds = time.monotonic() - self._started.get(event.step_id, time.monotonic())
+                seconds = sum(record.total_seconds for record in event.records)
                 failed = f"failed: {event.failure.message}" if event.failure else f"done in {seconds:.2f} s"
                 self._say(event.step_id, failed)
 
