@@ -15,6 +15,8 @@ from diptych.errors import FailedPrecondition
 
 # Flow matching only: x_sigma = (1 - sigma) * clean + sigma * noise, and the network gives the velocity noise - clean.
 _CLASSES = {"flow_match_euler": FlowMatchEulerDiscreteScheduler}
+# The first draws noise that no seed repeats, the second needs a shift for every size.
+_REFUSED_OPTIONS = ("stochastic_sampling", "use_dynamic_shifting")
 SCHEDULE_NAMES = tuple(sorted(_CLASSES))
 
 
@@ -79,8 +81,13 @@ def steps_to_take(num_inference_steps: int, strength: float) -> int:
 def schedule_name(config: Mapping[str, Any]) -> str:
     """The name of the schedule in a `scheduler_config.json`; FailedPrecondition when it is not served."""
     wanted = str(config.get("_class_name", ""))
+    refused = [option for option in _REFUSED_OPTIONS if config.get(option)]
+    if refused:
+        raise FailedPrecondition(
+            f"the model's noise schedule has {refused[0]} set, which is not served", reason="UNSUPPORTED_SCHEDULE"
+        )
     for name, kind in _CLASSES.items():
-        if kind.__name__ == wanted and not config.get("stochastic_sampling"):
+        if kind.__name__ == wanted:
             return name
     raise FailedPrecondition(
         f"the model's noise schedule {wanted or 'without a name'} is not served; served: {', '.join(SCHEDULE_NAMES)}",

@@ -50,7 +50,13 @@ def test_schedules_are_named_as_callers_name_them() -> None:
     assert schedule_name(CONFIG) == "flow_match_euler"
 
 
-@pytest.mark.parametrize("config", [{}, {"_class_name": "PNDMScheduler"}, {**CONFIG, "stochastic_sampling": True}])
+@pytest.mark.parametrize("option", ["stochastic_sampling", "use_dynamic_shifting"])
+def test_an_option_that_is_not_served_is_refused_by_name(option: str) -> None:
+    with pytest.raises(FailedPrecondition, match=option):
+        schedule_name({**CONFIG, option: True})
+
+
+@pytest.mark.parametrize("config", [{}, {"_class_name": "PNDMScheduler"}])
 def test_other_schedules_are_refused_by_name(config: dict[str, object]) -> None:
     with pytest.raises(FailedPrecondition, match="flow_match_euler"):
         schedule_name(config)
