@@ -57,8 +57,11 @@ class Tls:
     server_name: str | None = None  # when the certificate names something else than the address
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """What gRPC needs. OSError when a file cannot be read."""
-        ca, key, cert = (path.read_bytes() if path else None for path in (self.ca, self.key, self.cert))
+        """What gRPC needs. InvalidRequest when a file cannot be read."""
+        try:
+            ca, key, cert = (path.read_bytes() if path else None for path in (self.ca, self.key, self.cert))
+        except OSError as error:
+            raise InvalidRequest.single("tls", f"{error.filename} cannot be read: {error.strerror}") from None
         return grpc.ssl_channel_credentials(ca, key, cert)
 
 

@@ -31,6 +31,7 @@ Value: TypeAlias = str | bool | int | float | PictureInput
 OperationInput: TypeAlias = str | editor_pb2.Operation
 
 _WHOLE = {FieldDescriptor.TYPE_UINT32: 2**32 - 1, FieldDescriptor.TYPE_UINT64: 2**64 - 1}
+_KEY = re.compile(r"[a-z][a-z0-9_.]*")
 _TRUTH = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
 
 
@@ -46,7 +47,7 @@ def operation(name: str, **values: Value) -> editor_pb2.Operation:
 def parse_operation(text: str) -> editor_pb2.Operation:
     """The operation that a text writes. InvalidRequest names every faulty key and says what exists."""
     name, _, rest = text.strip().partition(":")
-    return _build(name.strip(), list(_pairs(rest)))
+    return _build(name.strip(), _pairs(name.strip(), rest))
 
 
 def to_operations(given: Iterable[OperationInput] | OperationInput) -> list[editor_pb2.Operation]:
@@ -63,19 +64,24 @@ def to_operations(given: Iterable[OperationInput] | OperationInput) -> list[edit
     return made
 
 
-def _pairs(text: str) -> Iterable[tuple[str, str]]:
-    """Keys and values; a part without `=` after a value that was text goes on with that value."""
+def _pairs(name: str, text: str) -> Iterable[tuple[str, str]]:
+    """Keys and values. A part without `=` is a key that is true if there is such a key, else more of the last value."""
     pairs: list[tuple[str, str]] = []
     for part in text.split(",") if text else []:
         key, sign, value = part.partition("=")
-        # A key is a plain word; "#fff=" or "my dog" cannot be one, so a comma in a label stays in the label.
-        if re.fullmatch(r"\s*[a-z][a-z0-9_.]*\s*", key):
+        if _KEY.fullmatch(key.strip()) and (sign or not pairs or _has_key(name, key.strip())):
             pairs.append((key.strip(), value.strip() if sign else "true"))
         elif pairs:
+            # "selection=label:dog, cat", or a file with a comma in its name.
             pairs[-1] = (pairs[-1][0], f"{pairs[-1][1]},{part}")
         else:
             pairs.append((part.strip(), ""))
     return pairs
+
+
+def _has_key(name: str, key: str) -> bool:
+    kind = _OPERATION.fields_by_name[name].message_type if name in NAMES else None
+    return key.partition(".")[0] == "selection" or (kind is not None and key in kind.fields_by_name)
 
 
 def _build(name: str, pairs: Iterable[tuple[str, Value]]) -> editor_pb2.Operation:
