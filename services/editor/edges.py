@@ -45,22 +45,23 @@ def decontaminate(colors: Pixels, alpha: Floats) -> Pixels:
     """(H, W, 3): colours without the old background's share; `alpha` is (H, W) float32 0..1.
 
     Foreground estimated by blurred foreground and background (Forte 2021, Approximate Fast Foreground Colour
-    Estimation), once coarse and once fine. Opaque pixels stay as they are.
+    Estimation): twice coarse, once fine. Opaque pixels stay as they are.
     """
     soft = (alpha > 0) & (alpha < 1)
     if not soft.any():
         return colors
     result = colors.copy()
     rows, columns = np.flatnonzero(soft.any(1)), np.flatnonzero(soft.any(0))
-    radius = max(8, min(90, max(colors.shape[:2]) // 8))
+    radius = max(24, min(90, max(colors.shape[:2]) // 8))
     top, bottom = max(rows[0] - radius, 0), rows[-1] + radius + 1
     left, right = max(columns[0] - radius, 0), columns[-1] + radius + 1
     window = (slice(top, bottom), slice(left, right))
     inner = alpha[window]
     for channel in range(3):
         seen = colors[window][..., channel].astype(np.float32)
-        front, back = _blur_fusion(seen, seen, seen, inner, radius)
-        front, _ = _blur_fusion(seen, front, back, inner, 3)
+        front = back = seen
+        for reach in (radius, radius, 6):
+            front, back = _blur_fusion(seen, front, back, inner, reach)
         part = result[window][..., channel]
         part[soft[window]] = np.rint(front.clip(0, 255))[soft[window]]
     return result

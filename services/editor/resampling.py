@@ -18,9 +18,9 @@ def resample(pixels: Pixels, width: int, height: int) -> Pixels:
         return pixels
     if pixels.shape[2] == 3:
         return np.asarray(PillowImage.fromarray(pixels).resize((width, height), _LANCZOS))
-    alpha = resample_plane(pixels[..., 3].astype(np.float32), width, height).clip(0, 255)
+    alpha = resample_plane(pixels[..., 3].astype(np.float32), width, height)
     result = np.empty((height, width, 4), np.uint8)
-    result[..., 3] = np.rint(alpha)
+    result[..., 3] = np.rint(alpha.clip(0, 255))
     weight = pixels[..., 3].astype(np.float32) / 255
     for channel in range(3):
         lit = resample_plane(pixels[..., channel] * weight, width, height)
@@ -67,15 +67,15 @@ def premultiplied(pixels: Pixels) -> Floats:
 
 def unpremultiplied(light: Floats) -> Pixels:
     """(H, W, 4) uint8 with straight alpha; black where it is transparent."""
-    alpha = light[..., 3].clip(0, 255)
+    alpha = light[..., 3]
     result = np.empty(light.shape, np.uint8)
-    result[..., 3] = np.rint(alpha)
+    result[..., 3] = np.rint(alpha.clip(0, 255))
     for channel in range(3):
         result[..., channel] = _divided(light[..., channel], alpha)
     return result
 
 
 def _divided(lit: Floats, alpha: Floats) -> Pixels:
-    """Colour 0..255 from colour times alpha, black where alpha rounds to nothing."""
+    """Colour 0..255 from colour times alpha, both with what they overshoot; black where alpha rounds to nothing."""
     straight = lit * (255 / np.maximum(alpha, 0.5))
     return np.where(alpha >= 0.5, np.rint(straight.clip(0, 255)), 0).astype(np.uint8)

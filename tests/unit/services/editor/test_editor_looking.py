@@ -1,0 +1,134 @@
+"""What is measured and decided by looking: analysis, effect, selections, drawings, plain grounds."""
+
+import numpy as np
+import pytest
+
+from diptych.v1 import image_pb2
+from services.editor import analysis
+from services.editor.content import looks_drawn
+from services.editor.effect import measure
+from services.editor.plain_ground import mend
+from services.editor.selection import _finish
+
+
+def flat(color: tuple[int, int, int], size: int = 32) -> np.ndarray:
+    return np.full((size, size, 3), color, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("color", "name"),
+    [
+        ((255, 0, 0), "red"), ((128, 0, 0), "dark red"), ((0, 0, 255), "blue"), ((135, 206, 235), "light blue"),
+        ((0, 128, 0), "green"), ((255, 255, 0), "yellow"), ((255, 136, 0), "orange"), ((139, 69, 19), "brown"),
+        ((255, 192, 203), "pink"), ((128, 0, 128), "purple"), ((128, 128, 128), "grey"), ((255, 255, 255), "white"),
+        ((0, 0, 0), "black"), ((64, 224, 208), "turquoise"), ((245, 245, 220), "beige"), ((128, 128, 0), "olive"),
+    ],
+)  # fmt: skip
+def test_colours_have_common_names(color: tuple[int, int, int], name: str) -> None:
+    (found,) = analysis.palette(flat(color))
+    assert found.name == name
+    assert found.color == "#{:02x}{:02x}{:02x}".format(*color) and found.fraction == pytest.approx(1)
+
+
+def test_the_palette_is_in_order_of_share_and_leaves_out_what_is_clear() -> None:
+    pixels = np.zeros((10, 10, 4), np.uint8)
+    pixels[:6] = [230, 30, 30, 255]
+    pixels[6:8] = [30, 30, 230, 255]
+    assert [(one.name, round(one.fraction, 2)) for one in analysis.palette(pixels)] == [("red", 0.75), ("blue", 0.25)]
+    assert analysis.palette(np.zeros((3, 3, 4), np.uint8)) == []
+
+
+def test_light() -> None:
+    middle = analysis.lighting(flat((118, 118, 118)))
+    assert middle.exposure == pytest.approx(0, abs=0.05) and middle.key == "normal" and middle.contrast < 1e-3
+    assert middle.color_temperature == pytest.approx(6500, abs=60)
+    assert analysis.lighting(flat((255, 190, 120))).color_temperature < 4500
+    assert analysis.lighting(flat((0, 200, 0))).color_temperature == 0
+    dark, bright = analysis.lighting(flat((0, 0, 0))), analysis.lighting(flat((255, 255, 255)))
+    assert (dark.clipped_shadows, dark.key) == (1, "low") and (bright.clipped_highlights, bright.key) == (1, "high")
+    assert analysis.lighting(np.zeros((2, 2, 4), np.uint8)).mean_luminance == 0
+
+
+def test_noise_is_measured_and_a_blur_is_soft() -> None:
+    random = np.random.default_rng(7)
+    grey = random.normal(128, 8, (200, 200, 1)).clip(0, 255).astype(np.uint8).repeat(3, 2)
+    assert analysis.quality(grey).noise == pytest.approx(8, rel=0.1)
+    assert analysis.quality(flat((9, 9, 9))).sharpness == 0
+    checks = (np.indices((64, 64)).sum(0) // 8 % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
+    assert analysis.quality(checks).sharpness > 1000
+    assert analysis.quality(flat((1, 2, 3), 2)).noise == 0
+
+
+def test_effect_finds_the_change_and_its_place() -> None:
+    before = flat((10, 20, 30), 300)
+    after = before.copy()
+    after[260:270, 5:8] += 50
+    report = measure(before, after)
+    assert report.effect == image_pb2.EFFECT_CHANGED
+    assert report.changed_region == image_pb2.Box(x=5, y=260, width=3, height=10)
+    assert report.changed_fraction == pytest.approx(30 / 90_000)
+    assert report.mean_difference == pytest.approx(50 * 30 / 90_000)
+    assert not report.HasField("max_difference_outside")
+    mask = np.zeros((300, 300), np.float32)
+    assert measure(before, after, mask).max_difference_outside == 50
+    mask[250:, :10] = 0.01
+    assert measure(before, after, mask).max_difference_outside == 0
+
+
+def test_effect_of_rounding_of_hidden_colour_and_of_size() -> None:
+    before = np.full((4, 4, 4), 100, np.uint8)
+    assert measure(before, before + 1).effect == image_pb2.EFFECT_NO_EFFECT
+    hidden = np.zeros((4, 4, 4), np.uint8)
+    colored = hidden.copy()
+    colored[..., 0] = 200
+    assert measure(hidden, colored).effect == image_pb2.EFFECT_NO_EFFECT
+    grown = measure(before, np.zeros((5, 4, 4), np.uint8))
+    assert grown.changed_fraction == 1 and grown.changed_region.height == 5
+    opaque = measure(before[..., :3], np.dstack([before[..., :3], np.full((4, 4), 0, np.uint8)]))
+    assert opaque.changed_fraction == 1
+
+
+def test_feathering_goes_inwards_only() -> None:
+    mask = np.zeros((40, 40), np.float32)
+    mask[10:30, 10:30] = 1
+    soft = _finish(mask, 6, False)
+    assert (soft[mask == 0] == 0).all()
+    assert soft[20, 20] == 1 and 0 < soft[20, 10] < 0.1 < soft[20, 13] < 1
+    inverted = _finish(mask, 0, True)
+    assert inverted[0, 0] == 1 and inverted[20, 20] == 0
+    assert (_finish(np.ones((5, 5), np.float32), 50, False) == 1).all()
+
+
+def icon(size: int = 96) -> tuple[np.ndarray, np.ndarray]:
+    """A ring with a bar, antialiased, on near-white; and its true alpha."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    radius = np.hypot(x, y)
+    ring = (np.minimum(size * 0.4 - radius, radius - size * 0.22) + 0.5).clip(0, 1)
+    bar = (np.minimum(size * 0.05 - np.abs(x), size * 0.3 - np.abs(y)) + 0.5).clip(0, 1)
+    alpha = np.maximum(ring, bar)[..., None]
+    return np.rint(np.array([200, 40, 60]) * alpha + 250 * (1 - alpha)).astype(np.uint8), alpha[..., 0]
+
+
+def test_drawings_and_photographs_are_told_apart() -> None:
+    assert looks_drawn(icon()[0])
+    random = np.random.default_rng(8)
+    assert not looks_drawn(random.normal(120, 12, (100, 100, 3)).clip(0, 255).astype(np.uint8))
+    ramp = np.add.outer(np.arange(128) * 2, np.arange(128) * 3)[..., None] % 256
+    assert not looks_drawn((ramp * [0.9, 0.6, 0.4] + random.normal(0, 4, (128, 128, 3))).clip(0, 255).astype(np.uint8))
+
+
+def test_holes_that_a_network_left_in_a_drawing_are_filled_and_the_ground_is_cleared() -> None:
+    pixels, truth = icon()
+    matte = truth.astype(np.float32) * 0.9
+    matte[20:40, 20:40] = 0
+    matte[:5] = 0.3
+    mended = mend(pixels, matte)
+    assert mended is not None
+    assert np.abs(mended - truth).max() < 0.12
+    inside = (slice(44, 52), slice(28, 40))
+    assert truth[inside].max() == 0 and mended[inside].max() == 0
+
+
+def test_nothing_is_mended_where_the_ground_is_not_plain() -> None:
+    photo = np.random.default_rng(9).integers(0, 256, (60, 60, 3), dtype=np.uint8)
+    assert mend(photo, np.ones((60, 60), np.float32)) is None
