@@ -57,9 +57,9 @@ def taken_steps(step: v1.PlanStep) -> tuple[str, ...]:
 
 
 def last_steps(steps: Iterable[v1.PlanStep]) -> list[v1.PlanStep]:
-    """The steps whose results nobody takes, in order: theirs are the plan's results."""
+    """The steps whose results are the plan's, in order: nobody takes them, or only to look."""
     steps = list(steps)
-    taken = {step_id for step in steps for step_id in taken_steps(step)}
+    taken = {step_id for step in steps if action_of(step) != "analyze" for step_id in taken_steps(step)}
     return [step for step in steps if step.id not in taken]
 
 

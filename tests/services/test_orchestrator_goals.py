@@ -129,6 +129,12 @@ async def test_looking_gives_findings_and_no_picture(house: House) -> None:
     assert not events[-1].completed.images and not events[-1].completed.HasField("marking")
 
 
+async def test_a_picture_that_is_looked_at_last_is_still_the_result(house: House) -> None:
+    done = (await house.goal("enhance; analyze", picture()))[-1].completed
+    assert [grey_of(image) for image in done.images] == [51] and done.images[0].format == PNG
+    assert [record.operation for record in done.records] == ["enhance", "analyze"]
+
+
 async def test_a_question_calls_nobody(house: House) -> None:
     events = await house.goal("what?")
     assert told(events) == ["plan", "completed"]

@@ -75,5 +75,11 @@ def test_a_film_of_a_still_is_the_editors() -> None:
 
 def test_results_are_of_the_steps_that_nobody_takes() -> None:
     plan = two_steps()
-    plan.steps.add(id="3", inputs=[v1.StepInput(step_id="1")]).analyze.SetInParent()
+    plan.steps.add(id="3", inputs=[v1.StepInput(step_id="1")]).edit.enhance.SetInParent()
+    assert [step.id for step in last_steps(plan.steps)] == ["2", "3"]
+
+
+def test_a_look_at_a_result_leaves_it_a_result() -> None:
+    plan = two_steps()
+    plan.steps.add(id="3", inputs=[v1.StepInput(step_id="2")]).analyze.SetInParent()
     assert [step.id for step in last_steps(plan.steps)] == ["2", "3"]
