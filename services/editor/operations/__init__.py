@@ -14,8 +14,7 @@ from services.editor.operations import analyze, color_correct, crop, remove_back
 class Edit:
     """One kind of edit. `read(message, faults)` gives its parameters; `apply(image, parameters, context)` an image.
 
-    `selectable`: whether it may be bound to a selection. `model` gives name and task of the model that a request names,
-    so that its absence is told before work begins.
+    `selectable`: whether it may be bound to a selection.
     """
 
     name: str

@@ -102,7 +102,7 @@ def correct(
 
 
 def decide(image: Pixels) -> Automatic:
-    """A gentle correction: half of the colour cast, black and white points, and mid-tones moved towards the middle."""
+    """A gentle correction: half of the colour cast off, black and white points, mid-tones towards the middle."""
     sample = visible_sample(image)
     if len(sample) < 16:
         return Automatic()
@@ -112,13 +112,13 @@ def decide(image: Pixels) -> Automatic:
     if inside.any():
         # Shades of grey (Finlayson 2004): bright pixels speak louder about the light than dark ones.
         light = np.mean(linear[inside] ** 4, axis=0) ** 0.25
-        gains = np.sqrt(light.mean() / np.maximum(light, 1e-4)).clip(0.85, 1.18)
+        gains = ((light.mean() / np.maximum(light, 1e-4)) ** 0.5).clip(0.85, 1.2)
         gains = gains / (gains @ LUMINANCE)
     tones = to_encoded(np.minimum(linear * gains, 1)) @ LUMINANCE
     low, high = (float(value) for value in np.percentile(tones, (0.5, 99.5)))
-    black, white = min(low, 0.12), max(high, 0.75)
+    black, white = min(low, 0.12), max(high, 0.5)
     middle = float(np.median(((tones - black) / (white - black)).clip(0.02, 0.98)))
-    gamma = float(np.clip((np.log(middle) / np.log(0.45)) ** 0.5, 0.75, 1.4))
+    gamma = float(np.clip((np.log(middle) / np.log(0.45)) ** 0.5, 0.75, 1.25))
     return Automatic((float(gains[0]), float(gains[1]), float(gains[2])), black, white, gamma)
 
 
@@ -192,9 +192,9 @@ def _mix(tones: Floats, parameters: Parameters) -> Floats:
 def _relit(tones: Floats, shadows: float, highlights: float) -> Floats:
     """Dark and bright tones moved along curves that leave black and white, and the order of tones, as they are."""
     luma = (tones.clip(0, 1) @ LUMINANCE)[..., np.newaxis]
-    # 2.5 is the steepest gain at which the curve still rises everywhere; lowering may go to 1, where it ends flat.
-    lift = shadows * (2.5 if shadows > 0 else 1.0) * luma * (1 - luma) ** 3
-    fall = highlights * (2.5 if highlights < 0 else 1.0) * (1 - luma) * luma**3
+    # Below 8 a lifted curve still rises everywhere; lowering may go to 1, where it ends flat.
+    lift = shadows * (2.0 if shadows > 0 else 1.0) * luma * (1 - luma) ** 3
+    fall = highlights * (1.5 if highlights < 0 else 1.0) * (1 - luma) * luma**3
     relit: Floats = tones * ((luma + lift + fall) / np.maximum(luma, 1e-4))
     return relit
 

@@ -62,7 +62,7 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
         image = await context.compute(_turn, image, angle, expand)
     if parameters.straighten:
         tilt = await context.compute(find_tilt, image)
-        context.note(straighten_angle=-tilt)
+        context.note(straighten_angle=-tilt if tilt else 0.0)
         context.method("hough-lines", "opencv")
         if tilt:
             if parameters.expand:
@@ -105,7 +105,7 @@ def find_tilt(image: Pixels) -> float:
     side = min(grey.shape)
     cv2.setRNGSeed(0)
     edges = cv2.Canny(cv2.GaussianBlur(grey, (0, 0), 1.2), 40, 120)
-    lines = cv2.HoughLinesP(edges, 1, np.pi / 1440, max(30, side // 8), minLineLength=side / 6, maxLineGap=side / 100)
+    lines = cv2.HoughLinesP(edges, 1, np.pi / 1440, max(30, side // 10), minLineLength=side / 10, maxLineGap=side / 100)
     if lines is None:
         return 0.0
     x1, y1, x2, y2 = lines.reshape(-1, 4).T.astype(np.float64)
@@ -113,9 +113,12 @@ def find_tilt(image: Pixels) -> float:
     lean = (np.degrees(np.arctan2(y2 - y1, x2 - x1)) + 45) % 90 - 45
     near = np.abs(lean) <= _MOST_TILT
     lean, length = lean[near], length[near]
-    if not len(lean) or length.sum() < side / 2:
+    if not len(lean):
         return 0.0
     agreeing = np.array([length[np.abs(lean - one) <= 0.75].sum() for one in lean])
     chosen = np.abs(lean - lean[int(agreeing.argmax())]) <= 0.75
+    # Roofs, hills and perspective lean each their own way: without a majority nothing is known.
+    if length[chosen].sum() < max(side / 2, length.sum() / 2):
+        return 0.0
     tilt = float((lean[chosen] * length[chosen]).sum() / length[chosen].sum())
     return round(tilt, 3) if abs(tilt) >= _LEAST_TILT else 0.0
