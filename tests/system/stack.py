@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -32,21 +31,20 @@ class ServiceProcess:
         self.log = log
         self.flags = list(flags)
         self.process: subprocess.Popen[bytes] | None = None
-        self._sink: IO[bytes] | None = None
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        self._sink = self.log.open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", f"services.{self.name}", "--port", str(self.port), *self.flags],
-            cwd=ROOT,
-            env={key: value for key, value in os.environ.items() if key not in {"DIPTYCH_ADDRESS", "DIPTYCH_PORT"}},
-            stdout=self._sink,
-            stderr=subprocess.STDOUT,
-        )
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"services.{self.name}", "--port", str(self.port), *self.flags],
+                cwd=ROOT,
+                env={key: value for key, value in os.environ.items() if key not in {"DIPTYCH_ADDRESS", "DIPTYCH_PORT"}},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     def wait_ready(self, seconds: float = 90.0) -> None:
         """Returns when health says SERVING; fails with the log when the process dies or time is up."""
@@ -73,10 +71,7 @@ class ServiceProcess:
         """The exit code after SIGTERM."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(timeout=40)
-        if self._sink is not None:
-            self._sink.close()
-        return code
+        return self.process.wait(timeout=40)
 
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
