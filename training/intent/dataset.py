@@ -11,13 +11,13 @@ from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
 from training.intent.grammar import Grammar, Phrase, load, split_templates
 
 PHRASES = Path(__file__).parent / "phrases"
-ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "en_detail", "clarify"]
+ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "en_detail", "en_more", "clarify"]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
 MIXTURE = (
     ("single", 0.25, True),
-    ("several", 0.22, True),
+    ("several", 0.26, True),
     ("vary_chain", 0.025, True),
     ("animate_chain", 0.025, True),
     ("generate_with_image", 0.03, True),
@@ -25,12 +25,12 @@ MIXTURE = (
     ("vague", 0.035, True),
     ("gibberish", 0.006, True),
     ("outofscope", 0.012, True),
-    ("prompt", 0.17, False),
+    ("prompt", 0.16, False),
     ("prompt_long", 0.08, False),
     ("generate_do", 0.05, False),
     ("generate_chain", 0.07, False),
     ("video", 0.012, False),
-    ("single", 0.05, False),
+    ("single", 0.06, False),
     ("several", 0.03, False),
     ("vague", 0.03, False),
     ("followupNoImage", 0.03, False),

@@ -73,7 +73,9 @@ class _Parser:
         return (*found, tuple(nodes))
 
     def starts_slot(self) -> bool:
-        head = self.text[self.at :].split(">", 1)[0]
+        head, *rest = self.text[self.at :].split(">", 1)
+        if rest and head.isalpha():
+            raise ValueError(f"<{head}> names no list; write {{{head}}} or <{head}:list>: {self.text}")
         return ":" in head or "=" in head
 
     def until(self, end: str) -> str:

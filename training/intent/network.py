@@ -32,6 +32,7 @@ class IntentHead(nn.Module):
         self.bias = nn.Parameter(torch.full((operations + 1,), -2.0))
         self.early = nn.Linear(WIDTH, 1)
         self.local = nn.Parameter(torch.full((operations,), 0.5))
+        self.amount = nn.Parameter(torch.full((operations,), 0.5))
         self.place = nn.Parameter(torch.tensor(1.0))
         self.tag_operation = nn.Linear(WIDTH, operations + 1)
         self.tag_slot = nn.Linear(WIDTH, slots + 1)
@@ -63,7 +64,9 @@ class IntentHead(nn.Module):
         strongest = likely.amax(1)  # (B, K)
         read_at = (likely.softmax(1) * places[None, :, None]).sum(1)
         operations = (pooled * self.present).sum(-1) + self.bias
-        operations = operations + torch.cat([self.local * (strongest + 2), torch.zeros_like(operations[:, :1])], 1)
+        words = likely.exp().sum(1).log1p()
+        here = self.local * (strongest + 2) + self.amount * (words - 1)
+        operations = operations + torch.cat([here, torch.zeros_like(operations[:, :1])], 1)
         order = self.early(pooled[:, :-1]).squeeze(-1) + self.place * read_at * 0.2
         return operations, order, tags, self.tag_slot(x)
 
