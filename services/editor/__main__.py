@@ -1,68 +1,8 @@
-"""`python -m services.editor`: wires the editor and serves it."""
+"""`python -m services.editor`: the editor as a process."""
 
-import asyncio
-from typing import ClassVar
-
-import grpc
-from pydantic import Field
-
-from diptych.images import ImageLimits
-from diptych.repository.repository import ModelRepository
-from diptych.serving.admission import Admission
-from diptych.serving.config import ServiceConfig, load_config
-from diptych.serving.lifecycle import Lifecycle
-from diptych.serving.model_service import SERVICE_NAME as MODEL_SERVICE_NAME
-from diptych.serving.model_service import ModelServicer
-from diptych.serving.server import ServiceServer, run_service
-from diptych.serving.telemetry import Telemetry
-from diptych.v1 import editor_pb2_grpc, model_pb2_grpc
-from services.editor.context import ImageThreads
-from services.editor.editing import Editor
-from services.editor.models import TASKS, EditorModels
-from services.editor.service import SERVICE_NAME, EditorServicer
-
-
-class EditorConfig(ServiceConfig):
-    """Settings of the editor."""
-
-    service: ClassVar[str] = "editor"
-    port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
-    tile: int = Field(256, ge=64, le=2048, description="Side of the tiles that networks see, pixels.")
-    preload: bool = Field(False, description="Open and warm all models before serving, not when first needed.")
-
-
-async def build(config: EditorConfig) -> ServiceServer:
-    """The editor, ready to start. FailedPrecondition when there is no folder of models."""
-    telemetry, lifecycle = Telemetry(config.service), Lifecycle()
-    repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
-    models = EditorModels(repository, engine=config.engine, threads=config.threads, telemetry=telemetry)
-    threads = ImageThreads(config.max_running)
-    lifecycle.on_stop(threads.close)
-    lifecycle.on_stop(models.close)
-    if config.preload:
-        await models.preload()
-    limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
-    editor = Editor(models, threads, limits, config.tile)
-    admission = Admission(config.max_running, config.max_queue, telemetry=telemetry)
-
-    def add_services(server: grpc.aio.Server) -> None:
-        editor_pb2_grpc.add_EditorServiceServicer_to_server(EditorServicer(editor, admission), server)
-        catalog = ModelServicer(repository, loaded=models.loaded, tasks=TASKS)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)
-
-    return ServiceServer(
-        config,
-        add_services=add_services,
-        service_names=[SERVICE_NAME, MODEL_SERVICE_NAME],
-        lifecycle=lifecycle,
-        telemetry=telemetry,
-    )
-
-
-def main() -> int:
-    """The exit code of the service's whole life."""
-    return run_service(load_config(EditorConfig), build)
-
+from diptych.serving.config import load_config
+from diptych.serving.server import run_service
+from services.editor.app import EditorConfig, build
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_service(load_config(EditorConfig), build))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from diptych.images import from_message, to_message
 from diptych.serving.server import ServiceServer
 from diptych.v1 import editor_pb2, editor_pb2_grpc, image_pb2
-from services.editor.__main__ import EditorConfig, build
+from services.editor.app import EditorConfig, build
 
 SIDE = 64
 
