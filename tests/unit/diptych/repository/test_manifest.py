@@ -157,7 +157,7 @@ def test_a_value_of_a_wrong_type_is_named_by_its_key(tmp_path: Path, path: str) 
         ("files[3].conversion", {"type": "join", "resource": ""}, "files[3].conversion.resource: "),
         ("files[2].source.package", "--registry=x", "files[2].source.package: "),
         ("files[3].source.package", "https://x/y.whl", "files[3].source.package: "),
-        ("files[3].source.version", "1.0 --index-url=x", "files[3].source.version: "),
+        ("files[3].source.version", "1.0 --no-deps", "files[3].source.version: "),
         ("files[3].source.wheel", "any", "files[3].source.wheel: "),
         ("files[1].source.model", "model", "a model cannot need itself"),
         ("name", "another", "name: is 'another' in the folder 'model'"),
