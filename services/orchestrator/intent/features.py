@@ -45,7 +45,8 @@ class FeatureReader:
 
 def letter_groups(goal: str, offsets: Sequence[tuple[int, int]]) -> Int64Array:
     """Buckets (L, 14) of the letter groups around each piece: they carry languages and slips the encoder cannot."""
-    text = goal.lower()
+    lowered = goal.lower()
+    text = lowered if len(lowered) == len(goal) else goal  # a few capitals lower to two characters
     groups = np.zeros((len(offsets), GROUPS_PER_TOKEN), np.int64)
     known: dict[tuple[int, int], list[int]] = {}
     for row, (start, end) in enumerate(offsets):

@@ -77,7 +77,7 @@ class IntentModel:
 
     def understand(self, goal: str, *, has_image: bool) -> Intent:
         """What the goal means. Asks back (CLARIFY) rather than guess; never raises for any text."""
-        text = goal[:_MAX_CHARACTERS]
+        text = goal[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")  # a half character would not encode
         if not text.strip():
             return _asked(ClarifyReason.UNREADABLE, 0.99, ())
         found, tagging = self._look(text, has_image)
