@@ -9,9 +9,8 @@ import json
 import re
 import sys
 import threading
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from diptych.cli.failures import write_line
 from diptych.client import AsyncClient
@@ -65,12 +64,12 @@ def write_plan(line: Line, plan: Plan) -> str:
     )
 
 
-async def plan_lines(client: AsyncClient, *, timeout: float | None, source: BinaryIO | None = None) -> bool:
+async def plan_lines(client: AsyncClient, *, timeout: float | None) -> bool:
     """Plans every line of stdin onto stdout. False when some were bad; those have a line on stderr instead."""
     lines: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=_WINDOW)
     window: asyncio.Queue[tuple[int, asyncio.Task[str]] | None] = asyncio.Queue(maxsize=_WINDOW)
     tasks: set[asyncio.Task[str]] = set()
-    _read_in_thread(source or sys.stdin.buffer, lines)
+    _read_in_thread(sys.stdin.fileno(), lines)
 
     async def plan_one(raw: bytes) -> str:
         line = read_line(raw)
@@ -107,16 +106,25 @@ async def plan_lines(client: AsyncClient, *, timeout: float | None, source: Bina
         await asyncio.gather(starter, *tasks, return_exceptions=True)
 
 
-def _read_in_thread(source: BinaryIO, lines: "asyncio.Queue[bytes | None]") -> None:
+def _read_in_thread(descriptor: int, lines: "asyncio.Queue[bytes | None]") -> None:
     """Feeds the queue. A daemon thread, because a blocked read of a terminal cannot be cancelled."""
     loop = asyncio.get_running_loop()
 
+    def feed(raw: bytes | None) -> bool:
+        put = lines.put(raw)
+        try:
+            asyncio.run_coroutine_threadsafe(put, loop).result()
+        except (RuntimeError, CancelledError):
+            # The loop has ended while a line was awaited: nobody wants it any more.
+            put.close()
+            return False
+        return True
+
     def read() -> None:
-        # The loop may be closed while a line is awaited: then nobody wants it any more.
-        with suppress(RuntimeError):
-            for raw in source:
-                asyncio.run_coroutine_threadsafe(lines.put(raw), loop).result()
-            asyncio.run_coroutine_threadsafe(lines.put(None), loop).result()
+        # A reader of its own: Python locks sys.stdin's at its end, and aborts where a thread still reads from it.
+        with open(descriptor, "rb", closefd=False) as source:
+            if all(feed(raw) for raw in source):
+                feed(None)
 
     threading.Thread(target=read, name="diptych-stdin", daemon=True).start()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ SERVICES = ("generator", "editor", "orchestrator")
 DEFAULT_PORTS: Mapping[str, int] = {"orchestrator": 50050, "generator": 50051, "editor": 50052}
 
 _READY = re.compile(r"ready (?P<service>\w+) (?P<address>\S+:\d+)")
+_PR_SET_PDEATHSIG = 1
 _MOST_LINE_BYTES = 1 << 20
 # Long enough for a service that drains 30 s of accepted work.
 _STOP_SECONDS = 40.0
@@ -81,6 +83,7 @@ class ServiceProcess:
             stderr=asyncio.subprocess.STDOUT,
             limit=_MOST_LINE_BYTES,
             start_new_session=True,
+            preexec_fn=_end_with_parent(),
         )
         self._reader = asyncio.create_task(self._read())
 
@@ -151,6 +154,15 @@ class ServiceProcess:
     def _failure(self, what: str) -> ServiceUnavailable:
         said = next((line for line in reversed(self.last_lines) if line.strip()), "it said nothing")
         return ServiceUnavailable(self.service, f"the {self.service} {what}: {said}", reason="SERVICE_NOT_STARTED")
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """Run in the child: has it end by SIGTERM when we are killed, so that no service is left holding a port."""
+    if not sys.platform.startswith("linux"):
+        return None
+    # Loaded here, before the fork, where loading is safe.
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def flags_for_all(ports: Mapping[str, int], extra: Sequence[str] = ()) -> dict[str, list[str]]:

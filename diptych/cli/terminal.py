@@ -103,11 +103,17 @@ def plan_line(plan: Plan) -> str:
 
 
 def show_table(out: Console, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table; without lines where no terminal draws them."""
+    """A table; without lines and trailing spaces where no terminal draws it."""
     table = Table(*columns) if out.is_terminal else Table(*columns, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*row)
-    out.print(table)
+    if out.is_terminal:
+        out.print(table)
+        return
+    with out.capture() as drawn:
+        out.print(table)
+    for line in drawn.get().splitlines():
+        out.print(line.rstrip(), soft_wrap=True)
 
 
 def show_records(out: Console, records: Iterable[Record], marking: Marking) -> None:

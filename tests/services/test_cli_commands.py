@@ -293,6 +293,19 @@ async def test_a_signal_cancels_the_work_on_the_server(diptych: Command, peer: P
     assert err.decode().splitlines()[-1] == "error: interrupted"
 
 
+async def test_reading_goals_can_be_interrupted(diptych: Command) -> None:
+    process = await diptych.start("plan", "--jsonl")
+    assert process.stdin is not None
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        process.stdin.write(b'{"id": 1, "text": "draw"}\n')
+        await process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode().splitlines() == ["error: interrupted"]
+
+
 async def test_an_output_that_cannot_be_written_is_told_before_any_work(diptych: Command, peer: Peer) -> None:
     done = await diptych("create", "draw", "-o", "/proc/out.png")
     assert done.code == 2

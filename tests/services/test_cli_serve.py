@@ -21,7 +21,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**plain, **more}
 
 
-async def start(*arguments: str, stdin: int | None = None, **more: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str, **more: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
@@ -58,6 +58,21 @@ async def test_a_service_is_served_and_drained_by_a_signal(number: signal.Signal
     async with AsyncClient(editor_address=ready[1]) as client:
         with pytest.raises(ServiceUnavailable):
             await client.health("editor")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child of its parent's death")
+async def test_no_service_outlives_a_command_that_is_killed() -> None:
+    process = await start("serve", "editor", "--", "--port", "0", "--log-level", "warning")
+    ready = await line_with(process.stdout, r"ready editor (\S+)$")
+    process.kill()
+    await process.communicate()
+    async with AsyncClient(editor_address=ready[1]) as client, asyncio.timeout(30):
+        while True:
+            try:
+                await client.health("editor", timeout=1)
+            except ServiceUnavailable:
+                break
+            await asyncio.sleep(0.05)
 
 
 async def test_a_service_that_cannot_start_ends_all_of_them() -> None:
