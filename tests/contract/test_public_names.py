@@ -2,8 +2,11 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,34 @@ def test_the_sdk_and_the_command_load_no_engine(statement: str) -> None:
     loaded = imported_by(statement)
     assert "diptych.errors" in loaded
     assert not {name for name in loaded if name.startswith(HEAVY)}
+
+
+def test_the_sdk_needs_only_what_it_declares() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    allowed, new = {"diptych"}, {distribution_name(one) for one in declared}
+    while new:
+        allowed |= new
+        # What the dependencies themselves bring, without their extras.
+        wanted = [one for name in new for one in metadata.requires(name) or () if "extra ==" not in one]
+        new = {name for name in map(distribution_name, wanted) if name not in allowed and installed(name)}
+    owners = metadata.packages_distributions()
+    loaded = imported_by("from diptych import *; import diptych.cli.app, diptych.cli.processes, diptych.images")
+    packages = {name.split(".")[0] for name in loaded}
+    used = {distribution_name(owner) for package in packages for owner in owners.get(package, ())[:1]}
+    assert used <= allowed, "declare these, or do not import them"
+
+
+def distribution_name(requirement: str) -> str:
+    (name,) = re.findall(r"^[A-Za-z0-9._-]+", requirement)
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def test_listing_models_loads_no_engine() -> None:
