@@ -15,6 +15,7 @@ _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards)\b|然后|再|并",
     re.IGNORECASE,
 )
+_TRAILING = re.compile(r"\s(?:and|then|und|dann|et|puis|y|luego|but|before|after)$", re.IGNORECASE)
 _ARTICLES = frozenset(
     re.findall(
         r"\w+",
@@ -105,12 +106,12 @@ def unjoined(text: str) -> str:
     while match and match.end() < len(text):
         text = text[match.end() :]
         match = _JOINT.match(text)
-    return text.strip(" \t\n,;.，。；、")
+    return _TRAILING.sub("", text.strip(" \t\n,;.，。；、"))
 
 
 def bare(text: str) -> str:
-    """The text without leading articles and surrounding marks."""
+    """The text without leading articles and surrounding marks; empty when nothing else is there."""
     words = text.strip(_TRIMMED + "\"'“”‘’").split()
-    while len(words) > 1 and words[0].lower() in _ARTICLES:
+    while words and words[0].lower() in _ARTICLES:
         words.pop(0)
     return " ".join(words)

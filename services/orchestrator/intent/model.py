@@ -16,7 +16,7 @@ from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Ar
 from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
 from services.orchestrator.intent.prompt import drawn
-from services.orchestrator.intent.slots import NEEDED, TAGGED, Value, slots_of
+from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
@@ -140,11 +140,11 @@ class IntentModel:
         wanted = [self._settings.slots.index(slot) for slot in TAGGED.get(name, ())]
         tagged: dict[str, str] = {}
         if wanted:
-            tags = _best(tagging.slots, wanted, eager=name in NEEDED)
+            tags = _best(tagging.slots, wanted, eager=needed(name, text))
             for index in wanted:
                 if said := clauses.phrases(goal, tags, offsets, index, span):
                     slot = self._settings.slots[index]
-                    tagged[slot] = ", ".join(dict.fromkeys(said)) if name == "remove_object" else said[0]
+                    tagged[slot] = ", ".join(dict.fromkeys(said)) if name == "remove_object" else max(said, key=len)
             if name == "generate":
                 tagged["prompt"] = self._prompt(tagging, tags, span)
         slots: dict[str, Value] = slots_of(name, text, tagged)

@@ -20,6 +20,7 @@ _COMMAND = re.compile(
     r"dibuja|crea|genera|pinta|haz|quiero|necesito)\b(?:[- ]?(?:me|us|for me|mir|moi))?\s*",
     re.IGNORECASE,
 )
+_RECEIVER = re.compile(r"^(?:for )?(?:me|us|mir|uns|moi|nous)\s+", re.IGNORECASE)
 _CARRIER = re.compile(
     r"^(?:(?:an?|the|one|some)\s+)?(?:(?:new|completely new|brand new|fresh|separate)\s+)?(?:picture|image|"
     r"scene|bild|imagen|foto)\s*(?:of|with|showing|von|de|con|:)\s*",
@@ -39,7 +40,7 @@ def drawn(words: str) -> str:
     """
     text = _POLITE.sub("", words.strip())
     text = _IDEOGRAPHIC.sub("", _COMMAND.sub("", text, count=1))
-    text = _CARRIER.sub("", text, count=1)
+    text = _CARRIER.sub("", _RECEIVER.sub("", text, count=1), count=1)
     shorter = _without_tail(text).strip(" \"'")
     return shorter or words.strip()
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from services.orchestrator.intent import amounts, tones
+from services.orchestrator.intent import amounts, phrasing, tones
 
 Value = str | float | int
 Tagged = Mapping[str, str]  # slot -> the words that the head tagged with it
@@ -40,6 +40,14 @@ _LEVEL = re.compile(
 )
 _MIRROR = re.compile(
     r"flip|mirror|reflect|spieg|retourne|inverse|miroir|voltea|refleja|espejo|翻转|镜像|swap(?:ping)? left",
+    re.IGNORECASE,
+)
+_COLOUR = re.compile(
+    r"(?:\b(?:dark|light|bright|pale|deep|pastel|neon|navy|sky|royal|emerald|jet|lime|mint|olive|burnt)\s)?"
+    r"\b(?:red|blue|green|yellow|orange|purple|pink|white|black|gr[ae]y|brown|gold(?:en)?|silver|turquoise|teal|navy|maroon|"
+    r"crimson|magenta|violet|lavender|cream|beige|ivory|coral|blonde?|rot|blau|grün|gelb|schwarz|weiß|lila|rosa|rouge|bleue?|"
+    r"verte?|jaune|noire?|blanche?|rojo|azul|verde|amarillo|negro|blanco|morado)\b|#[0-9a-f]{6}\b|"
+    r"[红蓝绿黄黑白紫橙粉棕金灰]色",
     re.IGNORECASE,
 )
 _PLACE = re.compile(
@@ -162,11 +170,14 @@ def _rotate(text: str, tagged: Tagged) -> dict[str, Value]:
 
 def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     found: dict[str, Value] = _taken(tagged, "object", "color")
+    said = _COLOUR.search(text)
+    if "object" in found and "color" not in found and said:
+        found["color"] = said[0].lower()
     return found if "color" in found else {**found, **tones.adjustments(text)}
 
 
 def _replace_object(text: str, tagged: Tagged) -> dict[str, Value]:
-    return _taken(tagged, "object", "replacement")
+    return {**_taken(tagged, "object", "replacement"), **phrasing.exchanged(text)}
 
 
 def _add_object(text: str, tagged: Tagged) -> dict[str, Value]:
@@ -178,12 +189,16 @@ def _add_object(text: str, tagged: Tagged) -> dict[str, Value]:
     return {**found, **({"position": place[1].strip()} if place else {})}
 
 
+def _remove_object(text: str, tagged: Tagged) -> dict[str, Value]:
+    return {"object": phrasing.things(tagged["object"])} if "object" in tagged else {}
+
+
 def _object(text: str, tagged: Tagged) -> dict[str, Value]:
     return _taken(tagged, "object")
 
 
 def _background(text: str, tagged: Tagged) -> dict[str, Value]:
-    return _taken(tagged, "background")
+    return {**_taken(tagged, "background"), **phrasing.backdrop(text)}
 
 
 def _style(text: str, tagged: Tagged) -> dict[str, Value]:
@@ -201,7 +216,7 @@ def _question(text: str, tagged: Tagged) -> dict[str, Value]:
 _READERS: dict[str, Callable[[str, Tagged], dict[str, Value]]] = {
     "generate": _generate, "vary": _vary, "animate": _animate, "upscale": _upscale, "resize": _resize, "crop": _crop,
     "extend": _extend, "rotate": _rotate, "color_correct": _color_correct, "replace_object": _replace_object,
-    "add_object": _add_object, "remove_object": _object, "remove_background": _object, "retouch": _treatment,
+    "add_object": _add_object, "remove_object": _remove_object, "remove_background": _object, "retouch": _treatment,
     "replace_background": _background, "style_transfer": _style, "enhance": _treatment, "denoise": _treatment,
     "deblur": _treatment, "blur_background": _treatment, "analyze": _question, "match_style": _style,
     "composite": _object,
@@ -215,9 +230,12 @@ TAGGED: dict[str, tuple[str, ...]] = {
     "remove_background": ("object",), "replace_background": ("background",), "style_transfer": ("style",),
     "match_style": ("style",), "composite": ("object",),
 }  # fmt: skip
-NEEDED = frozenset(
-    {"generate", "replace_object", "add_object", "remove_object", "replace_background", "style_transfer"}
-)
+_NEEDED = frozenset({"replace_object", "add_object", "remove_object", "replace_background", "style_transfer"})
+
+
+def needed(operation: str, clause: str) -> bool:
+    """True where the operation means little without its tagged words; for a correction, where a colour is named."""
+    return operation in _NEEDED or (operation == "color_correct" and _COLOUR.search(clause) is not None)
 
 
 def slots_of(operation: str, clause: str, tagged: Tagged) -> dict[str, Value]:

@@ -3,6 +3,7 @@
 import pytest
 
 from services.orchestrator.intent import amounts, tones
+from services.orchestrator.intent.phrasing import backdrop, exchanged, things
 from services.orchestrator.intent.prompt import drawn
 from services.orchestrator.intent.slots import slots_of
 
@@ -99,6 +100,38 @@ def test_adjustments(text: str, found: dict[str, object]) -> None:
 )
 def test_prompt(text: str, prompt: str) -> None:
     assert drawn(text) == prompt
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("swap the clock for a painting please", {"object": "clock", "replacement": "painting"}),
+        ("turn the van on the left into a red tractor", {"object": "van on the left", "replacement": "red tractor"}),
+        ("put a drum where the barrel is", {"object": "barrel", "replacement": "drum"}),
+        ("ersetze den Hund durch eine Katze", {"object": "Hund", "replacement": "Katze"}),
+        ("把船换成飞机", {"object": "船", "replacement": "飞机"}),
+        ("something else", {}),
+    ],
+)
+def test_exchange(text: str, found: dict[str, str]) -> None:
+    assert exchanged(text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("change the background to a rainy street", {"background": "rainy street"}),
+        ("replace the backdrop of this photo with snow, please", {"background": "snow"}),
+        ("把背景换成森林", {"background": "森林"}),
+        ("on a plain background", {}),
+    ],
+)
+def test_backdrop(text: str, found: dict[str, str]) -> None:
+    assert backdrop(text) == found
+
+
+def test_lists_of_things() -> None:
+    assert things("the man, a dog and the bench") == "man, dog, bench"
 
 
 def test_other_slots() -> None:
