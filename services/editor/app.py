@@ -21,6 +21,9 @@ from services.editor.editing import Editor
 from services.editor.models import TASKS, EditorModels
 from services.editor.service import SERVICE_NAME, EditorServicer
 
+# Bytes of an answer that are not the picture.
+_ROOM_FOR_RECORDS = 64 * 1024
+
 
 class EditorConfig(ServiceConfig):
     """Settings of the editor."""
@@ -42,7 +45,7 @@ async def build(config: EditorConfig) -> ServiceServer:
     if config.preload:
         await models.preload()
     limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
-    editor = Editor(models, threads, limits, config.tile)
+    editor = Editor(models, threads, limits, config.tile, config.max_message_bytes - _ROOM_FOR_RECORDS)
     admission = Admission(config.max_running, config.max_queue, telemetry=telemetry)
 
     def add_services(server: grpc.aio.Server) -> None:

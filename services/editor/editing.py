@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.duration_pb2 import Duration
 
+from diptych.errors import InvalidRequest
 from diptych.images import ImageLimits, Pixels, from_message, to_message
 from diptych.serving.context import RequestClock, RequestContext
 from diptych.v1 import editor_pb2, image_pb2
@@ -27,6 +28,7 @@ class Editor:
     threads: ImageThreads
     limits: ImageLimits
     tile: int
+    max_result_bytes: int
 
     async def decode(self, image: image_pb2.Image, field: str) -> Pixels:
         """The picture of a request, decoded off the event loop."""
@@ -54,7 +56,14 @@ class Editor:
                     yield event
             pixels = step.result
             records.append(step.record)
-        yield Event(image=await self.threads.run(_write, pixels, request.output))
+        image = await self.threads.run(_write, pixels, request.output)
+        if len(image.content) > self.max_result_bytes:
+            raise InvalidRequest.single(
+                "spec.output.format",
+                f"makes a file of {len(image.content)} bytes, more than the {self.max_result_bytes} that an answer "
+                "holds; ask for JPEG or WEBP, or for a smaller picture",
+            )
+        yield Event(image=image)
         yield Event(completed=editor_pb2.EditCompleted(marking=marking(records), timing=timing(current.clock)))
 
 

@@ -24,19 +24,24 @@ def mend(pixels: Pixels, matte: Mask) -> Mask | None:
     if ground is None or not looks_drawn(pixels):
         return None
     distance = np.sqrt(np.square(pixels.astype(np.float32) - ground).sum(axis=2))
-    around = np.ones((5, 5), np.uint8)
+    reach = 1 + 2 * max(2, max(pixels.shape[:2]) // 64)
+    around = np.ones((reach, reach), np.uint8)
     is_ground = distance <= _SAME
+    certain = cv2.morphologyEx((distance > _OTHER).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
+    for window, part in _enclosed(is_ground):
+        figure = _is_figure(matte[window], part)
+        is_ground[window][part] = not figure
+        certain[window][part] = figure
     at_edge = cv2.dilate(is_ground.astype(np.uint8), around) > 0
     # An edge pixel mixes figure and ground: its distance against the nearest whole one is the figure's share.
     share = np.where(at_edge, distance / np.maximum(cv2.dilate(distance, around), 1), 1)
-    certain = cv2.morphologyEx((distance > _OTHER).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-    near = (cv2.dilate(certain, np.ones((3, 3), np.uint8)) > 0) & ~is_ground
-    mended = np.where(near, np.maximum(matte, share), matte)
-    mended[_reaches_rim(is_ground)] = 0
-    for window, part in _enclosed(is_ground):
-        inside = mended[window]
-        inside[part] = 1 if _is_figure(matte[window], part) else 0
-    return mended.astype(np.float32)
+    filled = cv2.dilate(certain.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    mended = np.where(filled & ~is_ground, np.maximum(matte, share), matte)
+    # And much more than its share it cannot be: soft edges end where the ground begins.
+    mended = np.minimum(mended, 2 * share)
+    mended[_large(is_ground)] = 0
+    result: Mask = mended.astype(np.float32)
+    return result
 
 
 def _is_figure(matte: Mask, part: np.ndarray) -> bool:
@@ -55,11 +60,12 @@ def _ground_color(pixels: Pixels) -> np.ndarray | None:
     return color if float(alike.mean()) >= _PLAIN_RIM else None
 
 
-def _reaches_rim(is_ground: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the ground that is connected to the picture's rim."""
-    _, labels = cv2.connectedComponents(is_ground.astype(np.uint8), connectivity=4)
-    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    result: np.ndarray = np.isin(labels, rim[rim > 0])
+def _large(is_ground: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the ground without specks, which may be highlights of the figure."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(is_ground.astype(np.uint8), connectivity=4)
+    kept = stats[:, cv2.CC_STAT_AREA] >= _least_area(is_ground)
+    kept[0] = False
+    result: np.ndarray = kept[labels]
     return result
 
 
@@ -67,9 +73,12 @@ def _enclosed(is_ground: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.n
     """Each part of the ground that the figure encloses, but for specks: a window on the picture and a mask in it."""
     height, width = is_ground.shape
     count, labels, stats, _ = cv2.connectedComponentsWithStats(is_ground.astype(np.uint8), connectivity=4)
-    least = max(4, is_ground.size // 20_000)
     for label in range(1, count):
         x, y, w, h, area = (int(value) for value in stats[label])
-        if area >= least and x > 0 and y > 0 and x + w < width and y + h < height:
+        if area >= _least_area(is_ground) and x > 0 and y > 0 and x + w < width and y + h < height:
             window = (slice(max(y - 2, 0), y + h + 2), slice(max(x - 2, 0), x + w + 2))
             yield window, labels[window] == label
+
+
+def _least_area(is_ground: np.ndarray) -> int:
+    return max(4, is_ground.size // 20_000)

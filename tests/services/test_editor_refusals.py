@@ -121,6 +121,12 @@ async def test_a_result_beyond_the_limits_is_refused_before_the_network_runs(cha
     assert "100000" in error.message
 
 
+async def test_a_result_too_large_for_an_answer_is_explained(models: Path, tmp_path: Path) -> None:
+    async with house.editor(models, cache=tmp_path, max_message_bytes=200_000) as (_, channel):
+        error = await refused(channel, house.spec(house.picture(100, 100), op("resize", width=300)))
+        assert fields(error) == ["spec.output.format"] and "270000 bytes" in error.message
+
+
 async def test_masks_and_boxes_must_fit(channel: grpc.aio.Channel) -> None:
     bound = op("color_correct", exposure=1)
     bound.selection.mask.CopyFrom(to_message(np.zeros((5, 5), np.uint8)))

@@ -85,20 +85,22 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 def _target(image: Pixels, parameters: Parameters, context: EditContext) -> tuple[int, int, str]:
     """Width and height of the result, and the field that decided them."""
     height, width = image.shape[:2]
-    if parameters.scale is not None:
-        return round(width * parameters.scale), round(height * parameters.scale), "scale"
-    field, wanted, now = (
-        ("width", parameters.width, width) if parameters.width else ("height", parameters.height, height)
-    )
-    assert wanted is not None
+    if parameters.width is not None:
+        _check_growth("width", parameters.width, width, context)
+        return parameters.width, round(height * parameters.width / width), "width"
+    if parameters.height is not None:
+        _check_growth("height", parameters.height, height, context)
+        return round(width * parameters.height / height), parameters.height, "height"
+    scale = parameters.scale or 1
+    return round(width * scale), round(height * scale), "scale"
+
+
+def _check_growth(field: str, wanted: int, now: int, context: EditContext) -> None:
     if not now < wanted <= now * _MOST:
+        most = int(now * _MOST)
         raise context.fault(
-            field,
-            f"is {wanted}, but the picture at this point has {now}; give more, up to {int(now * _MOST)}, or use resize",
+            field, f"is {wanted}, but the picture at this point has {now}; give more, up to {most}, or use resize"
         )
-    return (wanted, max(1, round(height * wanted / width)), field) if field == "width" else (
-        max(1, round(width * wanted / height)), wanted, field
-    )  # fmt: skip
 
 
 def _passes(content: int, scale: float, model: str, context: EditContext) -> tuple[str, ...]:
