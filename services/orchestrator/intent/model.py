@@ -20,6 +20,7 @@ from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
+_WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +115,15 @@ class IntentModel:
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
         """Asks for the image that the goal speaks of."""
-        return _asked(ClarifyReason.NO_IMAGE, self._confidence(possible[0]), self._readings(possible, tagging))
+        first = self._reading(possible[0], tagging)
+        return _asked(ClarifyReason.NO_IMAGE, first.confidence, (first, *self._readings(possible[1:], tagging)))
 
     def _confidence(self, candidate: Candidate) -> float:
         return calibrated(candidate.probability, *self._settings.calibration)
 
     def _readings(self, plans: list[Candidate], tagging: Tagging) -> tuple[Reading, ...]:
-        return tuple(self._reading(plan, tagging) for plan in plans[:_ALTERNATIVES])
+        worth = [plan for plan in plans[:_ALTERNATIVES] if plan.probability >= _WORTH_OFFERING]
+        return tuple(self._reading(plan, tagging) for plan in worth)
 
     def _reading(self, candidate: Candidate, tagging: Tagging) -> Reading:
         goal = tagging.goal
