@@ -25,7 +25,7 @@ async def open_direct(service: ServiceName, address: str | None) -> AsyncIterato
     """A client that does the work of `service`."""
     own = os.environ.get(f"DIPTYCH_{service.upper()}_ADDRESS")
     given = address or (None if own else os.environ.get("DIPTYCH_ADDRESS"))
-    if given and await _is_orchestrator(given):
+    if given and not await _answers(service, given) and await _answers("orchestrator", given):
         async with ThroughOrchestrator(given, tls=tls_from_environment()) as client:
             yield client
         return
@@ -33,10 +33,10 @@ async def open_direct(service: ServiceName, address: str | None) -> AsyncIterato
         yield client
 
 
-async def _is_orchestrator(address: str) -> bool:
-    async with connect("orchestrator", address) as client:
+async def _answers(service: ServiceName, address: str) -> bool:
+    async with connect(service, address) as client:
         try:
-            await client.health("orchestrator")
+            await client.health(service)
         except DiptychError:
             # Not there or something else: the call itself will say so, in the words of the service it wants.
             return False
