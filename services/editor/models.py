@@ -100,7 +100,12 @@ class EditorModels:
         local = self.repository.open(name)
         manifest = local.manifest
         engine = open_engine(
-            local.path(_FILE), choice=self._engine, threads=self._threads, precision=manifest.precision
+            local.path(_FILE),
+            choice=self._engine,
+            threads=self._threads,
+            precision=manifest.precision,
+            # A matting graph sees the whole picture at once: kept, its working memory would be gigabytes at rest.
+            keep_memory=manifest.task != MATTING,
         )
         shape = _input_shape(engine, name)
         rows = shape[0] if isinstance(shape[0], int) else _MOST_TILES
@@ -133,7 +138,7 @@ def _run(engine: Engine, answer: str, items: Sequence[Floats]) -> list[Floats]:
     """One result for each item, from the output `answer`; runs on the worker."""
     (taken,) = engine.inputs
     batch = np.stack(items).astype(taken.dtype, copy=False)
-    result: np.ndarray[Any, Any] = engine.run({taken.name: batch})[answer]
+    result: np.ndarray[Any, Any] = engine.run({taken.name: batch}, [answer])[answer]
     return list(result.astype(np.float32, copy=False))
 
 
