@@ -51,15 +51,15 @@ Response = TypeVar("Response", bound=Message)
 class Tls:
     """How to trust the server and, with `cert` and `key`, be trusted by it. PEM files."""
 
-    ca: Path | None = None  # default: the machine's roots
-    cert: Path | None = None
-    key: Path | None = None
+    ca: str | Path | None = None  # default: the machine's roots
+    cert: str | Path | None = None
+    key: str | Path | None = None
     server_name: str | None = None  # when the certificate names something else than the address
 
     def credentials(self) -> grpc.ChannelCredentials:
         """What gRPC needs. InvalidRequest when a file cannot be read."""
         try:
-            ca, key, cert = (path.read_bytes() if path else None for path in (self.ca, self.key, self.cert))
+            ca, key, cert = (Path(path).read_bytes() if path else None for path in (self.ca, self.key, self.cert))
         except OSError as error:
             raise InvalidRequest.single("tls", f"{error.filename} cannot be read: {error.strerror}") from None
         return grpc.ssl_channel_credentials(ca, key, cert)

@@ -27,7 +27,7 @@ Images = Annotated[
 
 
 def connect(service: ServiceName, address: str | None) -> AsyncClient:
-    """A client whose `service` is at `address`; TLS from DIPTYCH_TLS_CA, _CERT and _KEY."""
+    """A client whose `service` is at `address`, with token and TLS from the environment."""
     # The orchestrator's address stands in for the others: one address is all that a caller needs to know.
     own = {"generator": "DIPTYCH_GENERATOR_ADDRESS", "editor": "DIPTYCH_EDITOR_ADDRESS"}.get(service, "")
     at = address or os.environ.get(own) or os.environ.get("DIPTYCH_ADDRESS") or default_address(service)
@@ -39,15 +39,10 @@ def connect(service: ServiceName, address: str | None) -> AsyncClient:
 
 
 def tls_from_environment() -> Tls | None:
-    """TLS from DIPTYCH_TLS_CA, DIPTYCH_TLS_CERT and DIPTYCH_TLS_KEY. InvalidRequest when a file is not there."""
-    given = {name: os.environ.get(f"DIPTYCH_TLS_{name.upper()}") for name in ("ca", "cert", "key")}
-    if not any(given.values()):
-        return None
-    paths = {name: Path(value) for name, value in given.items() if value}
-    for name, path in paths.items():
-        if not path.is_file():
-            raise InvalidRequest.single(f"DIPTYCH_TLS_{name.upper()}", f"there is no file {path}")
-    return Tls(paths.get("ca"), paths.get("cert"), paths.get("key"))
+    """TLS from DIPTYCH_TLS_CA, with DIPTYCH_CLIENT_CERT and DIPTYCH_CLIENT_KEY where the server asks who calls."""
+    # Not DIPTYCH_TLS_CERT and _KEY: those are a server's own.
+    ca, cert, key = (os.environ.get(f"DIPTYCH_{name}") for name in ("TLS_CA", "CLIENT_CERT", "CLIENT_KEY"))
+    return Tls(ca or None, cert or None, key or None) if ca or cert or key else None
 
 
 def size(text: str | None) -> tuple[int | None, int | None]:

@@ -306,6 +306,16 @@ async def test_reading_goals_can_be_interrupted(diptych: Command) -> None:
     assert err.decode().splitlines() == ["error: interrupted"]
 
 
+async def test_token_and_tls_come_from_the_environment(diptych: Command, peer: Peer) -> None:
+    diptych.environment["DIPTYCH_TOKEN"] = "open sesame"
+    assert (await diptych("plan", "draw")).code == 0
+    assert peer.headers["authorization"] == "Bearer open sesame"
+    diptych.environment["DIPTYCH_TLS_CA"] = "gone.pem"
+    done = await diptych("plan", "draw")
+    assert done.code == 2
+    assert "gone.pem cannot be read" in done.err
+
+
 async def test_an_output_that_cannot_be_written_is_told_before_any_work(diptych: Command, peer: Peer) -> None:
     done = await diptych("create", "draw", "-o", "/proc/out.png")
     assert done.code == 2
