@@ -11,8 +11,8 @@ from diptych.cli.serve import serve
 
 app = typer.Typer(
     help="Pictures from sentences: plan, generate and edit through diptych's services.",
-    epilog="Environment: DIPTYCH_ADDRESS, DIPTYCH_GENERATOR_ADDRESS, DIPTYCH_EDITOR_ADDRESS (host:port); DIPTYCH_TOKEN; "
-    "DIPTYCH_TLS_CA, DIPTYCH_CLIENT_CERT, DIPTYCH_CLIENT_KEY (PEM files). "
+    epilog="Environment: DIPTYCH_ADDRESS, DIPTYCH_GENERATOR_ADDRESS, DIPTYCH_EDITOR_ADDRESS (host:port); "
+    "DIPTYCH_TOKEN; DIPTYCH_TLS_CA, DIPTYCH_CLIENT_CERT, DIPTYCH_CLIENT_KEY (PEM files). "
     "Exit codes: 0 done, 2 usage or bad input, 3 clarification needed, 4 service unavailable, 1 anything else.",
     no_args_is_help=True,
     add_completion=False,
