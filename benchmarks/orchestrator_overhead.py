@@ -1,34 +1,28 @@
 """How much time the orchestrator itself takes for a goal of two steps: total minus the steps' own times.
 
-    python benchmarks/orchestrator_overhead.py                      starts the three services, measures, stops them
-    python benchmarks/orchestrator_overhead.py --address HOST:PORT  measures services that run already
+    python -m benchmarks.orchestrator_overhead                      starts the three services, measures, stops them
+    python -m benchmarks.orchestrator_overhead --address HOST:PORT  measures services that run already
 
 The goal is run one at a time. Target: at most 5 % of the total or 30 ms, whichever is larger, at p50 and at p95.
 """
 
 import argparse
 import asyncio
-import datetime
-import math
-import os
-import platform
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.measuring import machine, percentile, started
 from diptych.client import AsyncClient
 from diptych.v1 import orchestrator_pb2 as v1
 
 GOAL = "draw a red apple icon and cut out the background"
 TARGET_SHARE = 0.05
 TARGET_SECONDS = 0.030
-START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -45,24 +39,6 @@ class Run:
         return self.total - self.compute
 
 
-@asynccontextmanager
-async def started(service: str, *flags: str) -> AsyncIterator[str]:
-    """The address of a service started as a process, stopped at the end."""
-    command = [sys.executable, "-m", f"services.{service}", "--port", "0", "--log-level", "warning", *flags]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
-        if process.stdout is None:
-            raise SystemExit(f"{service} has no output to read")
-        line = (await asyncio.wait_for(process.stdout.readline(), START_SECONDS)).decode()
-        if not line.startswith(f"ready {service} "):
-            raise SystemExit(f"{service} did not start; its own words are above")
-        yield line.split()[2]
-    finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            await process.wait()
-
-
 async def measure(client: AsyncClient, goal: str) -> Run:
     """One run of the goal."""
     began = time.perf_counter()
@@ -75,15 +51,9 @@ async def measure(client: AsyncClient, goal: str) -> Run:
     return Run(total, compute, seen)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The nearest-rank percentile."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
-
-
 def report(runs: Sequence[Run], console: Console) -> bool:
     """Prints the table; whether the target is met."""
-    cpu = f"{os.cpu_count()} logical cores, load {os.getloadavg()[0]:.1f}"
-    console.print(f"{datetime.date.today()} · {platform.machine()} · {cpu} · Python {platform.python_version()}")
+    console.print(machine())
     table = Table(title=f"two-step goal, {len(runs)} runs, one at a time")
     for heading in ("", "p50", "p95", "worst"):
         table.add_column(heading, justify="right" if heading else "left")

@@ -1,0 +1,42 @@
+"""What the benchmarks share: services as processes, percentiles, and a line that says which machine it was."""
+
+import asyncio
+import datetime
+import math
+import os
+import platform
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+START_SECONDS = 180.0
+
+
+@asynccontextmanager
+async def started(service: str, *flags: str) -> AsyncIterator[str]:
+    """The address of a service started as a process, stopped at the end."""
+    command = [sys.executable, "-m", f"services.{service}", "--port", "0", "--log-level", "warning", *flags]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        if process.stdout is None:
+            raise SystemExit(f"{service} has no output to read")
+        line = (await asyncio.wait_for(process.stdout.readline(), START_SECONDS)).decode()
+        if not line.startswith(f"ready {service} "):
+            raise SystemExit(f"{service} did not start; its own words are above")
+        yield line.split()[2]
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await process.wait()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def machine() -> str:
+    """Date, machine, load and Python, for the head of a report."""
+    cpu = f"{os.cpu_count()} logical cores, load {os.getloadavg()[0]:.1f}"
+    return f"{datetime.date.today()} · {platform.machine()} · {cpu} · Python {platform.python_version()}"
