@@ -13,6 +13,7 @@ EXAMPLES: list[errors.DiptychError] = [
     errors.ModelNotFound("sdxl", ["a", "b"]),
     errors.FailedPrecondition("not yet"),
     errors.ModelNotPulled("isnet"),
+    errors.ClarificationNeeded("which one?", ["the first", "the second"]),
     errors.Overloaded("full", 1.25),
     errors.Overloaded("message too large"),
     errors.ServiceUnavailable("editor", "cannot be reached"),
