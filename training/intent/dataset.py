@@ -11,7 +11,18 @@ from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
 from training.intent.grammar import Grammar, Phrase, load, split_templates
 
 PHRASES = Path(__file__).parent / "phrases"
-ENGLISH = ["words", "scenes", "en_edit_1", "en_edit_2", "en_edit_3", "en_other", "en_detail", "en_more", "clarify"]
+ENGLISH = [
+    "words",
+    "scenes",
+    "en_edit_1",
+    "en_edit_2",
+    "en_edit_3",
+    "en_other",
+    "en_detail",
+    "en_more",
+    "en_brief",
+    "clarify",
+]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
@@ -102,7 +113,10 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
         operations = ("generate", "replace_background")
         phrase = Phrase.of(writer.frames.expand(nodes, rng), "generate")
         cut = phrase.text.rfind(" and ")
-        phrase.operations[cut:] = ["replace_background"] * (len(phrase.text) - cut)
+        phrase.operations[:] = [
+            "generate" if (at < cut or cut < 0 and slot) else "replace_background"
+            for at, slot in enumerate(phrase.slots)
+        ]
     # Without an image a mere noun phrase is a description of what to generate: hence no fragments above.
     elif kind == "video":
         phrase, operations = writer.say("video", "do"), ("generate", "animate")
@@ -171,7 +185,7 @@ def worn(phrase: Phrase, rng: random.Random) -> Phrase:
     slips = sum(rng.random() < 0.5 for _ in range(1 + len(text) // 30)) if rng.random() < 0.12 else 0
     for _ in range(slips):
         at = rng.randrange(max(1, len(text) - 1))
-        if not text[at : at + 2].isalpha():
+        if len(text) < at + 2 or not text[at : at + 2].isalpha():
             continue
         kind = rng.choice(["swap", "drop", "double", "wrong"])
         if kind == "swap":

@@ -24,6 +24,7 @@ _TOUCHES = {
     "remove_object": "remov|text|shadow", "replace_object": "text", "style_transfer": "style|filter|colour|face",
     "deblur": "sharpen", "vary": "composition|face|style", "enhance": "bright|sharpen|colour",
 }  # fmt: skip
+_LOOKS = ("style_transfer", "vary", "replace_background", "enhance", "animate")  # often come with a look in words
 # Pairs that people mean as one request.
 _ONE = (
     {"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
@@ -113,8 +114,12 @@ class Writer:
 
     def detailed(self, operation: str, phrase: Phrase) -> Phrase:
         """The phrase with sentences of detail that ask for nothing else."""
-        for _ in range(self.rng.choice([1, 1, 2, 2, 3])):
-            more = self.say(operation, "more") if self.rng.random() < 0.6 else self.frame("limit", "more")
+        for _ in range(self.rng.choice([1, 1, 2, 2, 3, 3, 4])):
+            draw = self.rng.random()
+            more = self.frame("limit", "more") if draw > 0.7 else None
+            if operation in _LOOKS and draw < 0.4:
+                more = self.say("look", "more")
+            more = more or self.say(operation, "more")
             touches = _TOUCHES.get(operation)
             if more is not None and not (touches and more.operations[:1] == [None] and re.search(touches, more.text)):
                 more = Phrase(more.text, more.slots, [None] * len(more.text))
@@ -130,7 +135,7 @@ class Writer:
             phrase = self.politely(phrase)
         if kind == "say" and self.rng.random() < 0.25 and (do := self.say(operation, "do")):
             phrase = phrase + self.rng.choice([". ", ", ", " - ", " so "]) + do
-        if kind != "noun" and self.rng.random() < 0.3:
+        if kind != "noun" and self.rng.random() < 0.42:
             return self.detailed(operation, phrase)
         if kind != "noun" and self.rng.random() < 0.08:
             return self.frame("context", "before") + " " + phrase
