@@ -114,7 +114,7 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
         phrase = Phrase.of(writer.frames.expand(nodes, rng), "generate")
         cut = phrase.text.rfind(" and ")
         phrase.operations[:] = [
-            "generate" if (at < cut or cut < 0 and slot) else "replace_background"
+            "generate" if (at < cut or (cut < 0 and slot)) else "replace_background"
             for at, slot in enumerate(phrase.slots)
         ]
     # Without an image a mere noun phrase is a description of what to generate: hence no fragments above.

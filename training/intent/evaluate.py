@@ -197,17 +197,27 @@ def section(title: str, cases: list[Case], errors: int) -> str:
     return "\n\n".join(parts)
 
 
-def calibrate(folder: Path, encoder: Path, count: int) -> None:
-    """Fits the confidence on one half of the unseen goals (every second one) and writes it to intent.json."""
-    path = folder / "intent.json"
-    settings = json.loads(path.read_text())
-    threshold = settings["clarify_below"]
-    path.write_text(json.dumps(settings | {"calibration": [1.0, 0.0], "clarify_below": 0.0}, indent=1) + "\n")
-    model = IntentModel.load(folder, encoder)
-    fitted = platt(unseen(model, count)[::2])
+def calibrate(folder: Path, twin: Path, encoder: Path, cases: int, clarify_below: float) -> list[Case]:
+    """Fits the confidence of `twin` on every second unseen goal, writes it to both folders' intent.json.
+
+    Gives back the other half of the goals, read with the fitted confidence.
+    """
+    _settle(twin, [1.0, 0.0], 0.0)
+    model = IntentModel.load(twin, encoder)
+    fitted = [round(value, 4) for value in platt(unseen(model, cases)[::2])]
     model.close()
-    rounded = [round(value, 4) for value in fitted]
-    path.write_text(json.dumps(settings | {"calibration": rounded, "clarify_below": threshold}, indent=1) + "\n")
+    for target in {folder, twin}:
+        _settle(target, fitted, clarify_below)
+    model = IntentModel.load(twin, encoder)
+    rest = unseen(model, cases)[1::2]
+    model.close()
+    return rest
+
+
+def _settle(folder: Path, calibration: list[float], clarify_below: float) -> None:
+    path = folder / "intent.json"
+    settings = json.loads(path.read_text()) | {"calibration": calibration, "clarify_below": clarify_below}
+    path.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 def main() -> None:
