@@ -22,8 +22,8 @@ _PREFACE = """Written by `python -m training.intent.evaluate`. Times are of one 
 
 The head that is shipped is trained on all templates. What it makes of phrasing it has not met is measured on its twin,
 trained in the same way without a tenth of the templates; the twin's calibration is used for both. A fragment, a slip of
-the finger or three steps in one sentence are much commoner among these goals than among people's, so the figures below
-are a lower bound; the labelled goals are other people's."""
+the finger or three steps in one sentence are much commoner among these goals than among those of people, so they are
+harder than most; the labelled goals are other people's."""
 Plan = tuple[str, tuple[str, ...]]
 
 

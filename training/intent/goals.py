@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from services.orchestrator.intent.intent import route_of
 from training.intent.grammar import Grammar, Phrase
 
 GENERATOR = ("generate", "vary", "animate")
@@ -54,14 +55,6 @@ class Goal:
     @property
     def route(self) -> str:
         return route_of(self.plan)
-
-
-def route_of(operations: tuple[str, ...]) -> str:
-    """The route that performs these operations."""
-    if not operations:
-        return "CLARIFY"
-    made = [name in GENERATOR for name in operations]
-    return "GENERATE" if all(made) else "CHAIN" if any(made) else "EDIT"
 
 
 class Writer:
