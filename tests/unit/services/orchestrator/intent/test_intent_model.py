@@ -1,5 +1,7 @@
 """The trained head on goals of our own, with the real encoder."""
 
+import json
+import shutil
 import statistics
 import threading
 import time
@@ -131,6 +133,18 @@ def test_a_long_prompt_is_kept_whole(model: IntentModel) -> None:
     intent = model.understand(goal, has_image=False)
     assert names(intent) == ["generate"]
     assert str(intent.slots["prompt"]).endswith("tower number 59 with a flag")
+
+
+def test_below_its_threshold_it_asks_and_offers_what_it_read(model: IntentModel, tmp_path: Path) -> None:
+    shipped = ModelRepository([MODELS]).open("diptych-intent").directory
+    shutil.copy(shipped / "head.onnx", tmp_path)
+    settings = json.loads((shipped / "intent.json").read_text()) | {"clarify_below": 1.0}
+    (tmp_path / "intent.json").write_text(json.dumps(settings))
+    wary = IntentModel.load(tmp_path, shipped)
+    intent = wary.understand("crop it to a square", has_image=True)
+    wary.close()
+    assert intent.route == "CLARIFY" and intent.reason is ClarifyReason.UNSURE and intent.operations == ()
+    assert intent.alternatives[0].operations == model.understand("crop it to a square", has_image=True).operations
 
 
 def test_threads_get_the_same_answers(model: IntentModel) -> None:
