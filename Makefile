@@ -4,7 +4,7 @@ BIN := .venv/bin
 BUF := .build/node_modules/.bin/buf
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo serve models test check format protos clean
+.PHONY: demo serve models test check gallery format protos clean
 
 demo: models  ## a real picture from a sentence, through three services
 	$(BIN)/python demo/demo.py
@@ -21,6 +21,9 @@ test: .venv/.dev models  ## every test
 check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 	$(BIN)/lint-imports --no-cache && $(BIN)/python protos/check.py --buf $(BUF) && $(BIN)/pytest -q tests/contract
+
+gallery: .venv/.dev models  ## docs/gallery, from real output
+	$(BIN)/python -m docs.gallery.make
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
