@@ -46,6 +46,18 @@ class ModelCatalog(Protocol):
         """READY when the files are on this machine, else NOT_PULLED."""
 
 
+def model_ref(entry: Entry, *, digest: str, engine: str) -> image_pb2.ModelRef:
+    """How records name the model that did the work: `entry` as loaded from files of `digest`, run by `engine`."""
+    return image_pb2.ModelRef(
+        name=entry.name,
+        version=entry.version,
+        digest=digest,
+        kind=image_pb2.ModelKind.Value(f"MODEL_KIND_{entry.kind}"),
+        engine=engine,
+        precision=entry.precision,
+    )
+
+
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """Answers from `catalog` for the models whose task is one of `tasks` (all when None).
 

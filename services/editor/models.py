@@ -12,8 +12,9 @@ from diptych.engines import Engine, open_engine
 from diptych.engines.select import EngineChoice
 from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
-from diptych.repository.repository import LocalModel, ModelRepository
+from diptych.repository.repository import ModelRepository
 from diptych.serving.dynamic_batcher import DynamicBatcher
+from diptych.serving.model_service import model_ref
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
@@ -120,7 +121,8 @@ class EditorModels:
         height, width = shape[2:]
         fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
-        return OpenModel(manifest, _ref(local, engine), fixed, engine, batcher)
+        ref = model_ref(manifest, digest=local.digest, engine=engine.name)
+        return OpenModel(manifest, ref, fixed, engine, batcher)
 
 
 def _input_shape(engine: Engine, name: str) -> tuple[int | str, ...]:
@@ -140,15 +142,3 @@ def _run(engine: Engine, answer: str, items: Sequence[Floats]) -> list[Floats]:
     batch = np.stack(items).astype(taken.dtype, copy=False)
     result: np.ndarray[Any, Any] = engine.run({taken.name: batch}, [answer])[answer]
     return list(result.astype(np.float32, copy=False))
-
-
-def _ref(local: LocalModel, engine: Engine) -> image_pb2.ModelRef:
-    manifest = local.manifest
-    return image_pb2.ModelRef(
-        name=manifest.name,
-        version=manifest.version,
-        digest=local.digest,
-        kind=image_pb2.ModelKind.Value(f"MODEL_KIND_{manifest.kind}"),
-        engine=engine.name,
-        precision=engine.precision,
-    )

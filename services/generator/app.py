@@ -16,11 +16,11 @@ from diptych.serving.config import ServiceConfig
 from diptych.serving.continuous_batcher import ContinuousBatcher
 from diptych.serving.lifecycle import Lifecycle
 from diptych.serving.model_service import SERVICE_NAME as MODEL_SERVICE_NAME
-from diptych.serving.model_service import ModelServicer
+from diptych.serving.model_service import ModelServicer, model_ref
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
-from diptych.v1 import generator_pb2_grpc, image_pb2, model_pb2_grpc
+from diptych.v1 import generator_pb2_grpc, model_pb2_grpc
 from services.generator.convert import Offer
 from services.generator.generation import Generator
 from services.generator.service import SERVICE_NAME, GeneratorServicer
@@ -59,7 +59,7 @@ async def build(config: GeneratorConfig) -> ServiceServer:
 
     for close in (close_pipeline, worker.close, batcher.close):  # The last goes first.
         lifecycle.on_stop(close)
-    ref = _ref(local, pipeline)
+    ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name)
     limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
     servicer = GeneratorServicer(
         Generator(pipeline, worker=worker, batcher=batcher, admission=admission), Offer(pipeline, ref, limits, others)
@@ -95,15 +95,3 @@ def _load(repository: ModelRepository, config: GeneratorConfig) -> tuple[LocalMo
     pipeline.warm_up()
     logger.info("model loaded", extra={"fields": {"model": config.model, "engine": pipeline.engine_name}})
     return local, pipeline, [name for name in names if name != config.model]
-
-
-def _ref(local: LocalModel, pipeline: Pipeline) -> image_pb2.ModelRef:
-    manifest = local.manifest
-    return image_pb2.ModelRef(
-        name=manifest.name,
-        version=manifest.version,
-        digest=local.digest,
-        kind=image_pb2.ModelKind.Value(f"MODEL_KIND_{manifest.kind}"),
-        engine=pipeline.engine_name,
-        precision=manifest.precision,
-    )
