@@ -15,11 +15,12 @@ from services.orchestrator.intent import clauses
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
-from services.orchestrator.intent.prompt import drawn
+from services.orchestrator.intent.prompt import commands, drawn
 from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
+_COURTESY_WORDS = 3
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
@@ -145,7 +146,10 @@ class IntentModel:
         if wanted:
             tags = _best(tagging.slots, wanted, eager=needed(name, text))
             for index in wanted:
-                if said := clauses.phrases(goal, tags, offsets, index, span):
+                # The first sentence asks; what follows refines.
+                first = clauses.Span(span.start, span.start + len(goal[span.start : span.end].split(". ")[0]))
+                said = clauses.phrases(goal, tags, offsets, index, first)
+                if said := said or clauses.phrases(goal, tags, offsets, index, span):
                     slot = self._settings.slots[index]
                     tagged[slot] = ", ".join(dict.fromkeys(said)) if name == "remove_object" else max(said, key=len)
             if name == "generate":
@@ -160,10 +164,14 @@ class IntentModel:
         inside = [run for run in clauses.runs(tags, offsets, index, 1) if span.start <= run.start < span.end]
         if not inside:
             return drawn(goal[span.start : span.end])
-        read_until = int(offsets[:, 1].max())
-        cut_off = read_until < len(goal.rstrip()) and inside[-1].end >= read_until - 20
-        end = span.end if cut_off else clauses.whole_words(goal, inside[-1]).end
-        return drawn(goal[clauses.whole_words(goal, inside[0]).start : end])
+        start = clauses.whole_words(goal, inside[0]).start
+        end = clauses.whole_words(goal, inside[-1]).end
+        if not commands(goal[span.start : start]):
+            start = span.start
+        # What follows is more of the picture, unless it is as short as a "thank you".
+        if len(goal[end : span.end].split()) > _COURTESY_WORDS:
+            end = span.end
+        return drawn(goal[start:end])
 
 
 def _best(logits: Float32Array, wanted: list[int], *, eager: bool = False) -> Int64Array:

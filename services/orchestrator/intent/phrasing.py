@@ -30,7 +30,77 @@ _BACKDROP = (
     ),
     re.compile(r"背景\w?(?:换成|改成|替换为|更换为|改为|变成|换)(?P<background>.{1,30})$"),
 )
+_REMOVAL = (
+    re.compile(
+        r"\b(?:remov\w*|delet\w*|eras\w*|eliminat\w*|take out|get rid of|los[es]|edit out|clone out|wipe out|rub out|"
+        r"expel\w*|"
+        r"discard|ditch|entfern\w*|lösch\w*|supprim\w*|enlèv\w*|retir\w*|effac\w*|elimin\w*|borr\w*|quit\w*)\s+"
+        r"(?P<object>(?:the|that|this|those|these|all|my|his|her|any|a|an|der|die|das|den|le|la|les|l'|el|los|las)\s*.{2,80}?|"
+        r".{2,40}?)(?=\s+from\b|\s+in the (?:image|picture|photo|scene|shot)|\s+aus\b|\s+de la\b|\s+from\b|[.;!?]|$)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"\bno (?P<object>[\w' -]{2,40}?) (?:in|on|left in) (?:the|this)\b", re.IGNORECASE),
+    re.compile(
+        r"(?:把|将)(?P<object>.{1,20}?)(?:去掉|删掉|删除|移除|擦掉|弄掉)|(?:去掉|删除|移除|擦除|抹掉)(?P<other>.{1,20})$"
+    ),
+)
+_ADDITION = (
+    re.compile(
+        r"\b(?:give|hand|lend)\s+(?:him|her|them|me|us|it|(?:the|this|my|his|her)\s+\w+)\s+(?P<object>(?:an?|some|two|three)\s.{2,60}?)"
+        r"(?=\s+(?:to|in|on|around|for)\b|[.,;!?]|$)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:add|put|plac|insert|draw|stick|includ|paint|hang|set)\w*\s+(?P<object>(?:(?:an?|some|another|two|three|more)\s)?.{2,60}?)"
+        r"(?=\s+(?:to|on|in|into|onto|next to|behind|beside|under|above|around|near|over|at|between)\b|[.,;!?]|$)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:fill|cover|decorate|load|top)\w*\s.{2,60}?\swith\s(?P<object>.{2,60}?)(?=[.,;!?]|$)", re.IGNORECASE
+    ),
+)
+_STYLE_TAIL = re.compile(
+    r"[\s-]+(?:style[ds]?|look|effect|filter|aesthetics?|version|vibes?|treatment|mode|rendition|technique|techniques)$",
+    re.IGNORECASE,
+)
+_MEDIUM_TAIL = re.compile(
+    r"(?<!oil)(?<!wall)(?<!ink)(?<!cave)\s+(?:painting|drawing|illustration|artwork|picture|print)$", re.IGNORECASE
+)
+_SHOWN = re.compile(
+    r"^(?:to\s+)?(?:represent|show|depict|convey|illustrate|portray|reflect|suggest|evoke|resemble|feature|look like|become|"
+    r"be|"
+    r"express)\s+",
+    re.IGNORECASE,
+)
+_SETTING_TAIL = re.compile(
+    r"\s+(?:background|backdrop|setting|scene|scenery|ambian?ce|atmosphere|environment|landscape|mood|view|surface)$",
+    re.IGNORECASE,
+)
 _COURTESY = re.compile(r"[\s,.!?]+(?:please|thanks|thank you|instead|bitte|por favor|pls|now|one)$", re.IGNORECASE)
+
+
+def removed(clause: str) -> dict[str, str]:
+    """`object` of a set phrase of removal, a list of things without articles; empty if it is none."""
+    found = _read(_REMOVAL, clause)
+    said = found.get("object") or found.get("other")
+    return {"object": things(said)} if said and things(said) else {}
+
+
+def added(clause: str) -> dict[str, str]:
+    """`object` of a set phrase of addition; empty if it is none."""
+    return _read(_ADDITION, clause)
+
+
+def style_name(words: str) -> str:
+    """The style without what every style has: "Klimt painting" -> "Klimt", "comic book style" -> "comic book"."""
+    shorter = _MEDIUM_TAIL.sub("", _STYLE_TAIL.sub("", bare(words)))
+    return bare(shorter) or words
+
+
+def setting(words: str) -> str:
+    """The backdrop without "to show a" and "scene": "to convey a beach setting" -> "beach"."""
+    shorter = bare(_SHOWN.sub("", bare(words)))
+    return bare(_SETTING_TAIL.sub("", shorter.split(",")[0])) or words
 
 
 def exchanged(clause: str) -> dict[str, str]:
@@ -55,5 +125,5 @@ def _read(patterns: tuple[re.Pattern[str], ...], clause: str) -> dict[str, str]:
         text = text[: match.start()]
     for pattern in patterns:
         if found := pattern.search(text):
-            return {name: said for name, value in found.groupdict().items() if (said := bare(value))}
+            return {name: said for name, value in found.groupdict().items() if value and (said := bare(value))}
     return {}

@@ -20,6 +20,12 @@ _COMMAND = re.compile(
     r"dibuja|crea|genera|pinta|haz|quiero|necesito)\b(?:[- ]?(?:me|us|for me|mir|moi))?\s*",
     re.IGNORECASE,
 )
+_COMMANDED = re.compile(
+    r":|画|生成|\b(?:draw|paint|create|generate|make|design|render|sketch|illustrate|produce|imagine|compose|show|give|need|want|"
+    r"like|picture|image|male|zeichne|erstelle|generiere|mach|brauche|dessine|crée|génère|fais|voudrais|dibuja|crea|genera|haz|"
+    r"quiero|necesito)\b",
+    re.IGNORECASE,
+)
 _RECEIVER = re.compile(r"^(?:for )?(?:me|us|mir|uns|moi|nous)\s+", re.IGNORECASE)
 _CARRIER = re.compile(
     r"^(?:(?:an?|the|one|some)\s+)?(?:(?:new|completely new|brand new|fresh|separate)\s+)?(?:picture|image|"
@@ -31,6 +37,11 @@ _MARKS = " \t\n,;:.!?-，。、；！？"
 _TAIL = re.compile(
     r"\s(?:please|thanks|thank you|thx|pls|for me|asap|and|then|und|dann|et|puis|y|luego)$", re.IGNORECASE
 )
+
+
+def commands(words: str) -> bool:
+    """True if these words hold a command to draw, so that the prompt only begins after them."""
+    return _COMMANDED.search(words) is not None
 
 
 def drawn(words: str) -> str:

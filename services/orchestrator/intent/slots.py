@@ -173,6 +173,8 @@ def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     said = _COLOUR.search(text)
     if "object" in found and "color" not in found and said:
         found["color"] = said[0].lower()
+    if "color" in found and (thing := str(found.get("object", "")).removesuffix(str(found["color"])).strip()):
+        found["object"] = thing
     return found if "color" in found else {**found, **tones.adjustments(text)}
 
 
@@ -181,7 +183,7 @@ def _replace_object(text: str, tagged: Tagged) -> dict[str, Value]:
 
 
 def _add_object(text: str, tagged: Tagged) -> dict[str, Value]:
-    found = _taken(tagged, "object")
+    found: dict[str, Value] = {**_taken(tagged, "object"), **phrasing.added(text)}
     said = _quoted(text)
     if said:
         found |= {"object": "text", "text": said}
@@ -190,7 +192,8 @@ def _add_object(text: str, tagged: Tagged) -> dict[str, Value]:
 
 
 def _remove_object(text: str, tagged: Tagged) -> dict[str, Value]:
-    return {"object": phrasing.things(tagged["object"])} if "object" in tagged else {}
+    tags: dict[str, Value] = {"object": phrasing.things(tagged["object"])} if "object" in tagged else {}
+    return {**tags, **phrasing.removed(text)}
 
 
 def _object(text: str, tagged: Tagged) -> dict[str, Value]:
@@ -198,11 +201,12 @@ def _object(text: str, tagged: Tagged) -> dict[str, Value]:
 
 
 def _background(text: str, tagged: Tagged) -> dict[str, Value]:
-    return {**_taken(tagged, "background"), **phrasing.backdrop(text)}
+    found = {**_taken(tagged, "background"), **phrasing.backdrop(text)}
+    return {name: phrasing.setting(str(value)) for name, value in found.items()}
 
 
 def _style(text: str, tagged: Tagged) -> dict[str, Value]:
-    return _taken(tagged, "style")
+    return {"style": phrasing.style_name(tagged["style"])} if "style" in tagged else {}
 
 
 def _treatment(text: str, tagged: Tagged) -> dict[str, Value]:

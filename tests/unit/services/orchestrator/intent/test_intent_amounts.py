@@ -3,7 +3,15 @@
 import pytest
 
 from services.orchestrator.intent import amounts, tones
-from services.orchestrator.intent.phrasing import backdrop, exchanged, things
+from services.orchestrator.intent.phrasing import (
+    added,
+    backdrop,
+    exchanged,
+    removed,
+    setting,
+    style_name,
+    things,
+)
 from services.orchestrator.intent.prompt import drawn
 from services.orchestrator.intent.slots import slots_of
 
@@ -162,3 +170,37 @@ def test_no_text_breaks_a_reader(text: str) -> None:
     ):
         slots_of(operation, text, {})
     drawn(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("remove the crane and the two lamps from this photo", "crane, two lamps"),
+        ("take out the postman. Close the gap.", "postman"),
+        ("make sure there is no fence in the picture", "fence"),
+        ("lösche das Schild", "Schild"),
+        ("删除水印", "水印"),
+    ],
+)
+def test_removal(text: str, found: str) -> None:
+    assert removed(text) == {"object": found}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("put a green parrot on his shoulder", "green parrot"),
+        ("give the scarecrow a long coat", "long coat"),
+        ("fill the jar with buttons", "buttons"),
+    ],
+)
+def test_addition(text: str, found: str) -> None:
+    assert added(text) == {"object": found}
+
+
+def test_names_without_what_all_have() -> None:
+    assert style_name("a Hokusai style") == "Hokusai"
+    assert style_name("oil painting") == "oil painting"
+    assert style_name("pencil drawing") == "pencil"
+    assert setting("to show a harbour scene") == "harbour"
+    assert setting("sunny terrace, soft light") == "sunny terrace"
