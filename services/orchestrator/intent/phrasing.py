@@ -67,7 +67,8 @@ _MEDIUM_TAIL = re.compile(
     r"(?<!oil)(?<!wall)(?<!ink)(?<!cave)\s+(?:painting|drawing|illustration|artwork|picture|print)$", re.IGNORECASE
 )
 _SHOWN = re.compile(
-    r"^(?:to\s+)?(?:represent|show|depict|convey|illustrate|portray|reflect|suggest|evoke|resemble|feature|look like|become|"
+    r"^(?:to\s+)?(?:represent|show|depict|convey|illustrate|portray|reflect|suggest|evoke|resemble|"
+    r"feature|look like|become|"
     r"be|"
     r"express)\s+",
     re.IGNORECASE,
