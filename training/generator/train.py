@@ -52,7 +52,9 @@ class Samples:
         index = json.loads((work / "index.json").read_text())
         owner = [index["drawings"][variant["drawing"]]["concept"] for variant in index["variants"]]
         weight = np.asarray([index["concepts"][number]["weight"] for number in owner], np.float64)
-        chance = weight[self.samples[:, 0]] ** config["training"]["emphasis"]
+        pack = np.asarray([index["drawings"][variant["drawing"]]["pack"] for variant in index["variants"]])
+        shown = np.asarray(config["training"]["pack_shares"], np.float64)[pack[self.samples[:, 0]]]
+        chance = shown * weight[self.samples[:, 0]] ** config["training"]["emphasis"]
         self.bounds = np.cumsum(chance / chance.sum())
         self.rng = np.random.default_rng(seed)
 
