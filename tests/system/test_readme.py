@@ -12,7 +12,7 @@ from PIL import Image
 from stack import ROOT, Stack
 
 README = (ROOT / "README.md").read_text()
-BUF = ROOT / ".build/node_modules/.bin/buf"
+BUF = ROOT / ".build/buf"
 
 
 def blocks(language: str) -> list[str]:
@@ -41,7 +41,7 @@ def test_the_python_runs_as_printed(stack: Stack, tmp_path: Path) -> None:
 
 def test_buf_curl_runs_as_printed(stack: Stack) -> None:
     if not BUF.exists():
-        pytest.fail("buf is not installed; run: make check")
+        pytest.fail("buf is not installed; run: make test")
     lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
     (command,) = [line for line in lines if line.startswith("buf curl ")]
     arguments = shlex.split(command.replace("localhost:50050", stack.orchestrator.address), comments=True)[1:]
