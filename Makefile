@@ -46,7 +46,7 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 	touch $@
 
 $(BUF): | .venv/.serve
-	$(NPM) install --silent --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
+	$(NPM) install --silent --ignore-scripts --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
 	cd .build && ln -sf node_modules/@bufbuild/buf-*/bin/buf buf
 
 clean:
