@@ -59,6 +59,17 @@ _ADDITION = (
         r"\b(?:fill|cover|decorate|load|top)\w*\s.{2,60}?\swith\s(?P<object>.{2,60}?)(?=[.,;!?]|$)", re.IGNORECASE
     ),
 )
+_RECOLOURED = re.compile(
+    r"\b(?:the|my|his|her|their|our|this|that|these|those|all|das|die|den|la|le|les|el|las|los)\s+(?P<object>[^,.;]{2,50}?)\s+"
+    r"(?:colou?r\s+)?(?:(?:should|must|to|shall|has to|needs to|could)\s+)?(?:be|become|turn|look|go)?\s*"
+    r"(?:from\s+\w+\s+)?(?:to|in|into|en|de)?\s*(?:an?\s+)?$",
+    re.IGNORECASE,
+)
+_COLOUR_OF = re.compile(r"^(?:colou?r|shade|tone) of (?:the|my|his|her|their)\s+|\s+colou?r$", re.IGNORECASE)
+_NAMED_STYLE = (
+    re.compile(r"\b(?:in|after) the style of (?P<style>[^,.;]{2,50})", re.IGNORECASE),
+    re.compile(r"(?:变成|转换成|转换为|转成|改成|换成|做成|画成|成|为)(?P<style>[^，。]{1,8}?)(?:风格|效果|风(?!格))"),
+)
 _STYLE_TAIL = re.compile(
     r"[\s-]+(?:style[ds]?|look|effect|filter|aesthetics?|version|vibes?|treatment|mode|rendition|technique|techniques)$",
     re.IGNORECASE,
@@ -78,6 +89,18 @@ _SETTING_TAIL = re.compile(
     re.IGNORECASE,
 )
 _COURTESY = re.compile(r"[\s,.!?]+(?:please|thanks|thank you|instead|bitte|por favor|pls|now|one)$", re.IGNORECASE)
+
+
+def coloured(words: str) -> str:
+    """The thing that is to get the colour named after these words: "paint the old fence" -> "old fence"; or empty."""
+    found = _RECOLOURED.search(words)
+    thing = _COLOUR_OF.sub("", found["object"]) if found else ""
+    return "" if thing.endswith(" from") else bare(thing)
+
+
+def named_style(clause: str) -> str:
+    """The style of a set phrase ("in the style of Hopper", "变成水彩风格"); empty if it is none."""
+    return _read(_NAMED_STYLE, clause).get("style", "")
 
 
 def removed(clause: str) -> dict[str, str]:

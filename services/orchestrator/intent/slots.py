@@ -43,7 +43,7 @@ _MIRROR = re.compile(
     re.IGNORECASE,
 )
 _COLOUR = re.compile(
-    r"(?:\b(?:dark|light|bright|pale|deep|pastel|neon|navy|sky|royal|emerald|jet|lime|mint|olive|burnt)\s)?"
+    r"(?:\b(?:dark|light|bright|pale|deep|pastel|neon|navy|sky|royal|emerald|jet|lime|mint|olive|burnt|platinum|ash|honey|copper)\s)?"
     r"\b(?:red|blue|green|yellow|orange|purple|pink|white|black|gr[ae]y|brown|gold(?:en)?|silver|turquoise|teal|navy|maroon|"
     r"crimson|magenta|violet|lavender|cream|beige|ivory|coral|blonde?|rot|blau|grün|gelb|schwarz|weiß|lila|rosa|rouge|bleue?|"
     r"verte?|jaune|noire?|blanche?|rojo|azul|verde|amarillo|negro|blanco|morado)\b|#[0-9a-f]{6}\b|"
@@ -170,9 +170,13 @@ def _rotate(text: str, tagged: Tagged) -> dict[str, Value]:
 
 def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     found: dict[str, Value] = _taken(tagged, "object", "color")
-    said = _COLOUR.search(text)
-    if "object" in found and "color" not in found and said:
-        found["color"] = said[0].lower()
+    # The last colour is the wanted one: "from red to blue"; the thing stands before it: "paint the old fence blue".
+    for said in _COLOUR.finditer(text):
+        if thing := phrasing.coloured(text[: said.start()]):
+            found |= {"object": thing, "color": said[0].lower()}
+            break
+        if "object" in found and "color" not in found:
+            found["color"] = said[0].lower()
     if "color" in found and (thing := str(found.get("object", "")).removesuffix(str(found["color"])).strip()):
         found["object"] = thing
     return found if "color" in found else {**found, **tones.adjustments(text)}
@@ -206,7 +210,8 @@ def _background(text: str, tagged: Tagged) -> dict[str, Value]:
 
 
 def _style(text: str, tagged: Tagged) -> dict[str, Value]:
-    return {"style": phrasing.style_name(tagged["style"])} if "style" in tagged else {}
+    said = phrasing.named_style(text) or tagged.get("style")
+    return {"style": phrasing.style_name(said)} if said else {}
 
 
 def _treatment(text: str, tagged: Tagged) -> dict[str, Value]:

@@ -204,3 +204,24 @@ def test_names_without_what_all_have() -> None:
     assert style_name("pencil drawing") == "pencil"
     assert setting("to show a harbour scene") == "harbour"
     assert setting("sunny terrace, soft light") == "sunny terrace"
+
+
+@pytest.mark.parametrize(
+    ("text", "slots"),
+    [
+        ("paint the old fence dark green", {"object": "old fence", "color": "dark green"}),
+        ("change the colour of the boat from red to blue", {"object": "boat", "color": "blue"}),
+        ("the umbrella should be yellow", {"object": "umbrella", "color": "yellow"}),
+        ("turn the leaves on the left to orange", {"object": "leaves on the left", "color": "orange"}),
+    ],
+)
+def test_recolouring(text: str, slots: dict[str, str]) -> None:
+    assert slots_of("color_correct", text, {}) == slots
+
+
+def test_styles_of_set_phrases() -> None:
+    assert slots_of("style_transfer", "redraw it in the style of Hopper", {}) == {"style": "Hopper"}
+    assert slots_of("style_transfer", "把照片变成水彩风格", {}) == {"style": "水彩"}
+    assert slots_of("style_transfer", "as a charcoal sketch", {"style": "charcoal sketch"}) == {
+        "style": "charcoal sketch"
+    }
