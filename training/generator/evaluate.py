@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument("--output", type=Path, default=Path("docs/gallery/generator.png"))
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=read_config()["sampling"]["guidance"])
     parser.add_argument("--size", type=int, default=128, help="px of one picture in the grid")
     options = parser.parse_args()
     sampler = Sampler(options.model, options.encoder, options.tokenizer)

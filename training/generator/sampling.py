@@ -38,7 +38,7 @@ class Sampler:
         self.shape = tuple(self.unet.get_inputs()[0].shape[1:])
 
     def __call__(
-        self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int = 20, guidance: float = 3.0, rows: int = 8
+        self, prompts: Sequence[str], seeds: Sequence[int], *, steps: int = 20, guidance: float = 4.5, rows: int = 8
     ) -> Pixels:
         """(B, 256, 256, 3) pictures, one for each prompt and seed; `rows` of them at a time."""
         parts = []
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=read_config()["sampling"]["guidance"])
     parser.add_argument("--output", type=Path, default=Path("picture.png"))
     options = parser.parse_args()
     sampler = Sampler(options.model, options.encoder, options.tokenizer)
