@@ -234,6 +234,7 @@ def main() -> None:
         "operations": OPERATIONS,
         "slots": SLOTS,
         "calibration": [1.0, 0.0],
+        "prior": -0.4,
         "clarify_below": 0.0,
     }
     (options.output / "intent.json").write_text(json.dumps(settings, indent=1) + "\n")

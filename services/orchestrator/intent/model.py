@@ -26,11 +26,15 @@ _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What training found, beside the head: names, calibration of confidence, and the limits below which it asks."""
+    """What goes with the head: names, calibration of confidence, the limit below which it asks.
+
+    `prior` is added to the logit of every operation: training goals hold more operations than people's.
+    """
 
     operations: tuple[str, ...]
     slots: tuple[str, ...]
     calibration: tuple[float, float]
+    prior: float
     clarify_below: float
 
     @classmethod
@@ -38,7 +42,9 @@ class Settings:
         """The settings of a model folder's intent.json."""
         found = json.loads(path.read_text(encoding="utf-8"))
         slope, shift = found["calibration"]
-        return cls(tuple(found["operations"]), tuple(found["slots"]), (slope, shift), found["clarify_below"])
+        return cls(
+            tuple(found["operations"]), tuple(found["slots"]), (slope, shift), found["prior"], found["clarify_below"]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +117,9 @@ class IntentModel:
                 "mask": mask.astype(np.float32),
             }
         )
-        found = evidence(self._settings.operations, seen["operations"][0], seen["order"][0])
+        logits = seen["operations"][0].copy()
+        logits[:-1] += self._settings.prior
+        found = evidence(self._settings.operations, logits, seen["order"][0])
         return found, Tagging(text, features, seen["token_operations"][0], seen["token_slots"][0])
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
