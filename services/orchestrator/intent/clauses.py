@@ -15,6 +15,12 @@ _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards)\b|然后|再|并",
     re.IGNORECASE,
 )
+_COLOR = (
+    r"(?:black|white|gr[ae]y|red|orange|yellow|green|blue|purple|violet|pink|brown|gold|silver"
+    r"|schwarz|wei(?:ß|ss)|rot|gelb|grün|blau|noir|blanc|rouge|jaune|vert|bleu|negro|blanco|rojo|amarillo|verde|azul)"
+)
+# "black and white" is one look, "red and blue" one thing's colours: no clause begins there.
+_COLOR_PAIR = re.compile(rf"\b{_COLOR}\s+(?:and|und|et|y)\s+{_COLOR}\b", re.IGNORECASE)
 _TRAILING = re.compile(r"\s(?:and|then|und|dann|et|puis|y|luego|but|before|after)$", re.IGNORECASE)
 _ARTICLES = frozenset(
     re.findall(
@@ -78,8 +84,10 @@ def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: lis
 
 
 def _parts(goal: str) -> list[Span]:
-    """The goal cut at marks and joining words."""
-    cuts = [0, *(match.start() for match in _JOINT.finditer(goal) if match.start() > 0), len(goal)]
+    """The goal cut at marks and joining words, but not between two colours."""
+    pairs = [match.span() for match in _COLOR_PAIR.finditer(goal)]
+    joints = [match.start() for match in _JOINT.finditer(goal) if match.start() > 0]
+    cuts = [0, *(cut for cut in joints if not any(start < cut < end for start, end in pairs)), len(goal)]
     return [Span(start, end) for start, end in itertools.pairwise(cuts) if end > start]
 
 

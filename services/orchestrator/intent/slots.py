@@ -170,6 +170,9 @@ def _rotate(text: str, tagged: Tagged) -> dict[str, Value]:
 
 def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     found: dict[str, Value] = _taken(tagged, "object", "color")
+    adjusted = tones.adjustments(text)
+    if "tone" in adjusted and "object" not in found:
+        return dict(adjusted)  # In "make it black and white" neither black nor white is a colour to give.
     # The last colour is the wanted one: "from red to blue"; the thing stands before it: "paint the old fence blue".
     for said in _COLOUR.finditer(text):
         if thing := phrasing.coloured(text[: said.start()]):
@@ -179,7 +182,7 @@ def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
             found["color"] = said[0].lower()
     if "color" in found and (thing := str(found.get("object", "")).removesuffix(str(found["color"])).strip()):
         found["object"] = thing
-    return found if "color" in found else {**found, **tones.adjustments(text)}
+    return found if "color" in found else {**found, **adjusted}
 
 
 def _replace_object(text: str, tagged: Tagged) -> dict[str, Value]:

@@ -105,6 +105,15 @@ def test_details_belong_to_their_operation(model: IntentModel) -> None:
     assert "angle" not in intent.operations[0].slots
 
 
+def test_two_colours_joined_by_and_are_one_detail(model: IntentModel) -> None:
+    intent = model.understand("draw a red heart icon and make it black and white", has_image=False)
+    drawn, toned = intent.operations
+    assert drawn.slots["prompt"] == "a red heart icon"
+    assert dict(toned.slots) == {"tone": "grayscale"}
+    (ball, _) = model.understand("draw a red and blue ball and make it larger", has_image=False).operations
+    assert ball.slots["prompt"] == "a red and blue ball"
+
+
 def test_a_missing_image_is_asked_for(model: IntentModel) -> None:
     intent = model.understand("remove the background and make it twice as big", has_image=False)
     assert intent.route == "CLARIFY" and intent.reason is ClarifyReason.NO_IMAGE
