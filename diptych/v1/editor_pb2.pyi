@@ -28,21 +28,21 @@ class _ContentKind:
 class _ContentKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContentKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONTENT_KIND_UNSPECIFIED: _ContentKind.ValueType  # 0
-    """Decided by looking at the picture."""
+    """Any: the network that does well on both."""
     CONTENT_KIND_PHOTO: _ContentKind.ValueType  # 1
     """A photograph."""
     CONTENT_KIND_DRAWING: _ContentKind.ValueType  # 2
-    """A drawing, icon or screenshot."""
+    """A drawing whose lines may be redrawn, to sharpen them."""
 
 class ContentKind(_ContentKind, metaclass=_ContentKindEnumTypeWrapper):
     """What kind of picture a model should expect."""
 
 CONTENT_KIND_UNSPECIFIED: ContentKind.ValueType  # 0
-"""Decided by looking at the picture."""
+"""Any: the network that does well on both."""
 CONTENT_KIND_PHOTO: ContentKind.ValueType  # 1
 """A photograph."""
 CONTENT_KIND_DRAWING: ContentKind.ValueType  # 2
-"""A drawing, icon or screenshot."""
+"""A drawing whose lines may be redrawn, to sharpen them."""
 Global___ContentKind: _TypeAlias = ContentKind  # noqa: Y015
 
 class _FitMode:
@@ -491,7 +491,7 @@ class Upscale(_message.Message):
     height: _builtins.int
     """Target height, pixels; the width follows."""
     content: Global___ContentKind.ValueType
-    """What kind of picture it is; picks the model. Default: decided by looking."""
+    """What kind of picture it is; picks the model. Default: any."""
     model: _builtins.str
     """Model. Default: by `content` and scale."""
     def __init__(
