@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from torch import Tensor
@@ -211,6 +212,13 @@ def export(head: IntentHead, path: Path) -> None:
         output_names=["operations", "order", "token_operations", "token_slots"], verbose=False,
         dynamic_shapes={"tokens": {1: axis}, "groups": {1: axis}, "has_image": {}, "mask": {1: axis}},
     )  # fmt: skip
+    # The exporter notes in each node where in whose files it came from.
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    model.graph.ClearField("metadata_props")
+    onnx.save(model, path)
 
 
 def main() -> None:
