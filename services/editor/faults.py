@@ -30,10 +30,6 @@ class Faults:
         """Records a fault of this place."""
         self._found.append(FieldViolation(self.path, description))
 
-    def include(self, error: InvalidRequest) -> None:
-        """Records the faults that another check has found, under their own paths."""
-        self._found.extend(error.violations)
-
     def raise_any(self) -> None:
         """Raises InvalidRequest with all faults found so far, if there are any."""
         if self._found:

@@ -103,7 +103,6 @@ class _Run:
         self._room = room
         self._preview_interval = preview_interval
         self._deadline = deadline
-        self._began = time.monotonic()
         self._last = {step.id for step in last_steps(plan.steps)}
         self._calls = calls_of(plan.steps)
         loop = asyncio.get_running_loop()
