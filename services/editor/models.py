@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from diptych.engines import Engine, open_engine
+from diptych.engines.base import TensorSpec
 from diptych.engines.select import EngineChoice
 from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
@@ -26,23 +26,60 @@ MATTING, UPSCALE = "matting", "upscale"
 TASKS = (MATTING, UPSCALE)
 _FILE = "model.onnx"
 # More tiles in one call do not run faster on a CPU, and a call cannot be stopped.
-_MOST_TILES = 2
+_MOST_ROWS = 2
 _WARMING_SIDE = 64
+
+# One sample's tensors by name, without the batch axis.
+Row = Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model that is in memory. `fixed_size` is (height, width) where the graph takes no other."""
+    """A model that is in memory."""
 
     manifest: Manifest
     ref: image_pb2.ModelRef
-    fixed_size: tuple[int, int] | None
     engine: Engine
-    batcher: DynamicBatcher[Floats, Floats]
+    batcher: DynamicBatcher[Row, Row]
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """(height, width) of the picture that the graph takes, None if it takes any."""
+        spec = self._picture
+        height, width = spec.shape[1:3] if _channels_last(spec) else spec.shape[2:4]
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     async def run(self, planes: Floats, deadline: float | None) -> Floats:
-        """(C', H', W') float32 from (3, H, W) float32; tiles of one shape, whoever sent them, may share a call."""
-        return await self.batcher.submit(planes, deadline)
+        """The main output, such as (C', H', W') float32, for (3, H, W) float32, whichever order the graph's axes have.
+
+        Rows of one shape, whoever sent them, may share a call. FailedPrecondition for a graph with other inputs.
+        """
+        spec = self._picture
+        turned = _channels_last(spec)
+        results = await self.run_row({spec.name: planes.transpose(1, 2, 0) if turned else planes}, deadline)
+        answer = results[self._answers[0]]
+        return answer.transpose(2, 0, 1) if turned and answer.ndim == 3 else answer
+
+    async def run_row(self, row: Row, deadline: float | None) -> Row:
+        """Outputs by name for inputs by name, neither with the batch axis."""
+        return await self.batcher.submit(row, deadline)
+
+    @property
+    def _answers(self) -> tuple[str, ...]:
+        return _answers(self.manifest, self.engine)
+
+    @property
+    def _picture(self) -> TensorSpec:
+        """The one input, a picture; FailedPrecondition if the graph has another form."""
+        pictures = [spec for spec in self.engine.inputs if len(spec.shape) == 4]
+        if len(self.engine.inputs) != 1 or not pictures or not _is_picture(pictures[0]):
+            taken = ", ".join(str(spec) for spec in self.engine.inputs)
+            raise FailedPrecondition(
+                f"model {self.manifest.name} takes {taken}; models for {self.manifest.task} have one input "
+                "(N, 3, H, W) or (N, H, W, 3)",
+                reason="UNSUPPORTED_GRAPH",
+            )
+        return pictures[0]
 
 
 class EditorModels:
@@ -85,8 +122,7 @@ class EditorModels:
         for manifest in await asyncio.to_thread(self.repository.manifests):
             if manifest.task in TASKS and await asyncio.to_thread(self.repository.state, manifest.name) == "READY":
                 opened = await self.open(manifest.name)
-                size = opened.fixed_size or (_WARMING_SIDE, _WARMING_SIDE)
-                await opened.run(np.zeros((3, *size), np.float32), None)
+                await opened.run_row({spec.name: _blank(spec) for spec in opened.engine.inputs}, None)
 
     async def close(self) -> None:
         """Fails what waits, lets the running call end and frees all models."""
@@ -108,37 +144,54 @@ class EditorModels:
             # A matting graph sees the whole picture at once: kept, its working memory would be gigabytes at rest.
             keep_memory=manifest.task != MATTING,
         )
-        shape = _input_shape(engine, name)
-        rows = shape[0] if isinstance(shape[0], int) else _MOST_TILES
-        answer = manifest.tensors.outputs[0].name if manifest.tensors is not None else engine.outputs[0].name
-        batcher = DynamicBatcher[Floats, Floats](
+        answers = _answers(manifest, engine)
+        batcher = DynamicBatcher[Row, Row](
             self._worker,
-            lambda items: _run(engine, answer, items),
-            key=lambda planes: planes.shape,
-            max_batch=rows,
+            lambda rows: _run(engine, answers, rows),
+            key=lambda row: tuple(sorted((name, array.shape) for name, array in row.items())),
+            max_batch=_most_rows(engine, name),
             telemetry=self._telemetry,
         )
-        height, width = shape[2:]
-        fixed = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
-        ref = model_ref(manifest, digest=local.digest, engine=engine.name)
-        return OpenModel(manifest, ref, fixed, engine, batcher)
+        return OpenModel(manifest, model_ref(manifest, digest=local.digest, engine=engine.name), engine, batcher)
 
 
-def _input_shape(engine: Engine, name: str) -> tuple[int | str, ...]:
-    shapes = [spec.shape for spec in engine.inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][1] not in (3, "?"):
-        taken = ", ".join(str(spec) for spec in engine.inputs)
+def _answers(manifest: Manifest, engine: Engine) -> tuple[str, ...]:
+    """Names of the outputs that are wanted: those of the manifest, else all."""
+    outputs = manifest.tensors.outputs if manifest.tensors is not None else engine.outputs
+    return tuple(spec.name for spec in outputs)
+
+
+def _most_rows(engine: Engine, name: str) -> int:
+    """How many rows share a call: what the first axis of the inputs allows."""
+    if not engine.inputs or not all(spec.shape for spec in engine.inputs):
+        taken = ", ".join(str(spec) for spec in engine.inputs) or "nothing"
         raise FailedPrecondition(
-            f"model {name} takes {taken}; the editor runs graphs with one input (N, 3, H, W)",
+            f"model {name} takes {taken}; the editor runs graphs whose inputs all begin with a batch axis",
             reason="UNSUPPORTED_GRAPH",
         )
-    return shapes[0]
+    return min([_MOST_ROWS, *(spec.shape[0] for spec in engine.inputs if isinstance(spec.shape[0], int))])
 
 
-def _run(engine: Engine, answer: str, items: Sequence[Floats]) -> list[Floats]:
-    """One result for each item, from the output `answer`; runs on the worker."""
-    (taken,) = engine.inputs
-    batch = np.stack(items).astype(taken.dtype, copy=False)
-    result: np.ndarray[Any, Any] = engine.run({taken.name: batch}, [answer])[answer]
-    return list(result.astype(np.float32, copy=False))
+def _run(engine: Engine, answers: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    """The wanted outputs for each row; runs on the worker."""
+    batch = {
+        spec.name: np.stack([row[spec.name] for row in rows]).astype(spec.dtype, copy=False) for spec in engine.inputs
+    }
+    results = engine.run(batch, answers)
+    return [
+        {name: results[name][index].astype(np.float32, copy=False) for name in answers} for index in range(len(rows))
+    ]
+
+
+def _is_picture(spec: TensorSpec) -> bool:
+    return spec.shape[1] in (3, "?") or _channels_last(spec)
+
+
+def _channels_last(spec: TensorSpec) -> bool:
+    return spec.shape[3] == 3 and spec.shape[1] != 3
+
+
+def _blank(spec: TensorSpec) -> Floats:
+    """Zeros of the shape of one row, sizes that vary being small."""
+    return np.zeros([size if isinstance(size, int) else _WARMING_SIDE for size in spec.shape[1:]], np.float32)
