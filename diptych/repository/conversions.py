@@ -6,21 +6,26 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diptych.errors import DataCorrupted
-from diptych.repository.manifest import JoinConversion, Member, NcnnConversion
+from diptych.repository.manifest import Conversion, JoinConversion, Member, TfjsConversion
 
 
-def convert(
-    conversion: JoinConversion | NcnnConversion, members: Sequence[Member], files: Mapping[str, Path], target: Path
-) -> None:
+def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[str, Path], target: Path) -> None:
     """Writes `target` from the members' files; DataCorrupted if they are not what the conversion wants."""
     if isinstance(conversion, JoinConversion):
         _join(conversion.resource, members, files, target)
         return
-    # Only this conversion needs the onnx package; listing and verifying models does without.
-    from diptych.repository.ncnn import write_onnx
+    # Only these conversions need the onnx package; listing and verifying models does without.
+    if isinstance(conversion, TfjsConversion):
+        from diptych.repository import tfjs
+
+        graph, *shards = members
+        named = {PurePosixPath(member.path).name: files[member.path] for member in shards}
+        tfjs.write_onnx(files[graph.path], named, conversion.outputs, target)
+        return
+    from diptych.repository import ncnn
 
     by_suffix = {PurePosixPath(member.path).suffix: files[member.path] for member in members}
-    write_onnx(by_suffix[".param"], by_suffix[".bin"], target)
+    ncnn.write_onnx(by_suffix[".param"], by_suffix[".bin"], target)
 
 
 def _join(resource: str, members: Sequence[Member], files: Mapping[str, Path], target: Path) -> None:

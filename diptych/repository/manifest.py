@@ -109,13 +109,23 @@ class NcnnConversion(_Table):
     type: Literal["ncnn"]
 
 
+class TfjsConversion(_Table):
+    """A TensorFlow.js graph model, its graph first, then every shard, rewritten as ONNX; `outputs` empty for all."""
+
+    type: Literal["tfjs"]
+    outputs: tuple[Text, ...] = ()
+
+
+Conversion = JoinConversion | NcnnConversion | TfjsConversion
+
+
 class FileEntry(_Table):
     """One file of a model: where it lies in the model's folder, its hash, its source."""
 
     path: ModelPath
     sha256: Sha256
     source: Annotated[RepositorySource | ModelSource | PythonSource | NpmSource, Field(discriminator="type")]
-    conversion: Annotated[JoinConversion | NcnnConversion, Field(discriminator="type")] | None = None
+    conversion: Annotated[Conversion, Field(discriminator="type")] | None = None
 
     @model_validator(mode="after")
     def _members_suit_the_conversion(self) -> Self:
@@ -137,7 +147,8 @@ class FileEntry(_Table):
             if suffixes != [".bin", ".param"]:
                 raise ValueError("the ncnn conversion wants two members, one .param and one .bin")
         elif len(members) < 2:
-            raise ValueError("the join conversion wants the index first, then every chunk")
+            first, rest = ("graph", "shard") if isinstance(self.conversion, TfjsConversion) else ("index", "chunk")
+            raise ValueError(f"the {self.conversion.type} conversion wants the {first} first, then every {rest}")
         return self
 
 
