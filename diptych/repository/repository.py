@@ -44,6 +44,11 @@ class LocalModel:
         """The file that the manifest lists as `path`; FailedPrecondition names the files there are."""
         return _locate(self.manifest, self.directory, path)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Size of the files that hold weights, which is about what they take in memory."""
+        return sum(self.path(entry.path).stat().st_size for entry in self.manifest.files if _holds_weights(entry.path))
+
 
 class ModelRepository:
     """Models under `roots` (an earlier root wins over a later one), pulled files under `cache`.
@@ -213,6 +218,10 @@ class ModelRepository:
         for root in reversed(self._roots):
             found.update({path.parent.name: path.parent for path in root.glob(f"*/{FILE_NAME}")})
         return found
+
+
+def _holds_weights(path: str) -> bool:
+    return path.endswith((".onnx", ".onnx_data", ".safetensors"))
 
 
 def _default_root() -> Path:

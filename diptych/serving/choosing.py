@@ -1,8 +1,21 @@
-"""Who takes the next step together. Pure: no clock, no tasks, no device."""
+"""Who takes the next step together. Pure: no clock, no tasks, no device.
+
+The least work first, with aging: a request's place in the order is `seconds of work left + AGING * time of arrival`,
+less going first. A short request thus passes a long one, but only for a while, since everyone ages alike: who came more
+than `work / AGING` seconds later never passes. Work done counts too, so whoever has begun tends to be finished before
+others begin. (Shortest remaining processing time first gives the least mean latency; Schrage 1968.)
+"""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+
+# A second of waiting makes up for so many seconds of work.
+AGING = 0.1
+# Rows that must hurry may hold up the others, but not for longer than this at a time, seconds.
+PATIENCE = 1.0
+# A row must hurry when the time to spare is less than this share of the work left.
+_TIGHT = 0.5
 
 
 class Row(Protocol):
@@ -16,19 +29,46 @@ class Row(Protocol):
     def finished(self) -> bool:
         """Whether it needs no further step."""
 
+    @property
+    def num_steps(self) -> int:
+        """Steps in all."""
+
+    @property
+    def samples(self) -> int:
+        """How many samples it brings to a call: two under guidance."""
+
+
+class Pace(Protocol):
+    """What is known of the time that calls take."""
+
+    def seconds(self, key: Hashable, samples: int) -> float | None:
+        """One call with so many samples; None when nothing of that key was ever measured."""
+
+    def worthwhile(self, key: Hashable) -> int | None:
+        """How many samples in one call pay off; None for as many as there are."""
+
 
 R = TypeVar("R", bound=Row)
 
 
 @dataclass(eq=False)
 class Place(Generic[R]):
-    """A row's place in the batcher. Times in monotonic seconds; `idle_since`: when it joined or last stepped."""
+    """A row's place in the batcher. Times in monotonic seconds; `idle_since`: when it came or last stepped.
+
+    `group`: rows of one request have the same; it counts as one piece of work.
+    """
 
     row: R
     arrived: float
     deadline: float | None = None
     idle_since: float = 0.0
     steps: int = 0
+    group: Hashable = None
+
+    @property
+    def steps_left(self) -> int:
+        """Steps still to take."""
+        return max(1, self.row.num_steps - self.steps)
 
 
 @dataclass(frozen=True)
@@ -36,25 +76,63 @@ class Choice(Generic[R]):
     """What happens at one step boundary."""
 
     expired: tuple[Place[R], ...]
-    joining: tuple[Place[R], ...]
     step: tuple[Place[R], ...]
 
 
-def choose(waiting: Sequence[Place[R]], running: Sequence[Place[R]], *, max_rows: int, now: float) -> Choice[R]:
-    """The places that expire, those that join, and those that step now: all of one key.
+def choose(places: Sequence[Place[R]], pace: Pace, *, max_rows: int, now: float) -> Choice[R]:
+    """The places that expire, and those that step now: of one key, at most `max_rows`, and no more than pay off.
 
-    `waiting` and `running` are in order of arrival. Joining is first come, first served, whatever the key, and
-    `running` with the joined never exceeds `max_rows`. Of the keys aboard, the one idle longest takes the step with all
-    its rows. Who joins begins to be idle now, however long it waited: otherwise a long line of one key would pass every
-    row of another that is already half done.
+    `places` in order of arrival. Earliest deadline first among those that would else miss theirs, then by work and age.
     """
-    expired = tuple(place for place in (*running, *waiting) if place.deadline is not None and place.deadline <= now)
-    gone = {id(place) for place in expired}
-    staying = [place for place in running if id(place) not in gone]
-    hopeful = [place for place in waiting if id(place) not in gone]
-    joining = tuple(hopeful[: max(0, max_rows - len(staying))])
-    if not staying and not joining:
-        return Choice(expired, joining, ())
-    first = min(staying, key=lambda place: place.idle_since) if staying else joining[0]
-    turn = first.row.key
-    return Choice(expired, joining, tuple(place for place in (*staying, *joining) if place.row.key == turn))
+    expired = tuple(place for place in places if place.deadline is not None and place.deadline <= now)
+    staying = [place for place in places if place not in expired] if expired else places
+    if not staying:
+        return Choice(expired, ())
+    order = in_order(staying, pace, now=now)
+    return Choice(expired, tuple(taken(order, pace, max_rows=max_rows)))
+
+
+def taken(order: Sequence[Place[R]], pace: Pace, *, max_rows: int) -> list[Place[R]]:
+    """The first place and those of its key that share its call."""
+    key = order[0].row.key
+    room = pace.worthwhile(key)
+    chosen: list[Place[R]] = []
+    samples = 0
+    for place in order:
+        if place.row.key != key:
+            continue
+        samples += place.row.samples
+        if chosen and (len(chosen) == max_rows or (room is not None and samples > room)):
+            break
+        chosen.append(place)
+    return chosen
+
+
+def in_order(places: Sequence[Place[R]], pace: Pace, *, now: float) -> list[Place[R]]:
+    """`places` in the order in which they would be served if nobody else came."""
+    left: dict[Hashable, float] = {}
+    for place in places:
+        left[place.group] = left.get(place.group, 0.0) + work(place, pace)
+    ordinary = sorted(places, key=lambda place: left[place.group] + AGING * place.arrived)
+    hurried = [place for place in ordinary if _must_hurry(place, left[place.group], now)]
+    if not hurried:
+        return ordinary
+    hurried.sort(key=lambda place: place.deadline or 0.0)
+    others = [place for place in ordinary if place not in hurried]
+    if others and now - others[0].idle_since > PATIENCE:
+        return [others[0], *hurried, *others[1:]]
+    return [*hurried, *others]
+
+
+def work(place: Place[R], pace: Pace) -> float:
+    """Seconds that the row would still take alone; steps where no time is known yet."""
+    seconds = pace.seconds(place.row.key, place.row.samples)
+    return place.steps_left * (1.0 if seconds is None else seconds)
+
+
+def _must_hurry(place: Place[R], left: float, now: float) -> bool:
+    """Whether it makes its deadline only when served now. Who cannot make it at all need not hurry."""
+    if place.deadline is None:
+        return False
+    spare = place.deadline - now - left
+    return 0 <= spare < _TIGHT * left

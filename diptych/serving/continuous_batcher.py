@@ -1,7 +1,7 @@
 """Batching at step granularity: rows join and leave a running batch between two steps.
 
 Who steps is decided in `choosing`; what a step is, by the caller's `step_rows`, on the worker's thread. This module
-only turns the wheel: take in, choose, step, hand out.
+only turns the wheel: choose, step, hand out.
 """
 
 import asyncio
@@ -10,29 +10,57 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from diptych.errors import DeadlineExceeded, ServiceUnavailable
-from diptych.serving.choosing import Choice, Place, Row, choose
+from diptych.serving.choosing import Place, Row, choose, in_order
 from diptych.serving.context import find_request, remaining_seconds
+from diptych.serving.forecast import finish_times
+from diptych.serving.pace import StepTimes
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
 
-__all__ = ["ContinuousBatcher", "Row", "RowStepped"]
+__all__ = ["Booking", "ContinuousBatcher", "Row", "RowStepped", "Sketch"]
 
 R = TypeVar("R", bound=Row)
 logger = logging.getLogger(__name__)
 
+# A forecast takes some milliseconds when the line is long; between two of them time simply passes.
+_FORECAST_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
 class RowStepped(Generic[R]):
-    """`row` has had `step` steps (counted from 1). The row itself may be further by the time this is read."""
+    """`row` has had `step` steps (counted from 1). The row itself may be further by the time this is read.
+
+    `remaining`: seconds until its last step if nobody else comes, None until that can be told.
+    """
 
     row: R
     step: int
+    remaining: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """What is known of a row before it is prepared: enough to forecast its time."""
+
+    key: Hashable
+    num_steps: int
+    samples: int
+    finished: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Booking:
+    """Work that is on its way here; `remaining` is the forecast of its end, seconds from the booking."""
+
+    places: tuple[Place[Any], ...]
+    arrived: float
+    remaining: float | None
 
 
 class _Submission(Generic[R]):
@@ -41,13 +69,13 @@ class _Submission(Generic[R]):
     def __init__(self, places: Sequence[Place[R]]) -> None:
         self.live = set(places)
         self.request = find_request()
-        self.joined = False
+        self.begun = False
         self._events: deque[RowStepped[R]] = deque()
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
 
-    def stepped(self, place: Place[R]) -> None:
-        self._events.append(RowStepped(place.row, place.steps))
+    def stepped(self, place: Place[R], remaining: float | None) -> None:
+        self._events.append(RowStepped(place.row, place.steps, remaining))
         if place.row.finished:
             self.live.discard(place)
         self._changed.set()
@@ -71,7 +99,7 @@ class _Submission(Generic[R]):
 
 
 class ContinuousBatcher(Generic[R]):
-    """Steps at most `max_rows` rows at a time on one worker; the rest wait in order of arrival.
+    """Steps at most `max_rows` rows at a time on one worker; the rest wait for their turn.
 
     `step_rows` gets rows of one key and advances each by one step. If it raises, the submissions that had a row in
     that call fail with what it raised, and the others go on.
@@ -88,44 +116,87 @@ class ContinuousBatcher(Generic[R]):
     ) -> None:
         if max_rows < 1:
             raise ValueError("max_rows must be at least 1")
+        self.pace = StepTimes()
         self._worker = worker
         self._step_rows = step_rows
         self._max_rows = max_rows
         self._telemetry = telemetry or Telemetry("unnamed")
         self._clock = clock
-        self._waiting: list[Place[R]] = []
-        self._running: list[Place[R]] = []
+        self._places: list[Place[R]] = []
         self._owner: dict[Place[R], _Submission[R]] = {}
+        self._booked: dict[Booking, None] = {}
+        self._ends: dict[Place[Any], float] = {}
+        self._ends_told = float("-inf")
         self._wheel: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def rows_running(self) -> int:
-        """Rows that have joined and not left."""
-        return len(self._running)
+        """Rows that have begun and are not finished."""
+        return sum(place.steps > 0 for place in self._places)
 
     @property
     def rows_waiting(self) -> int:
-        """Rows that have not joined yet."""
-        return len(self._waiting)
+        """Rows that have not begun yet."""
+        return sum(place.steps == 0 for place in self._places)
+
+    @contextmanager
+    def book(self, sketches: Sequence[Sketch], *, deadline: float | None = None) -> Iterator[Booking]:
+        """Announces rows that are still to be prepared, so that forecasts count them; for the time inside the block.
+
+        DeadlineExceeded, at once, when they would not be done by `deadline` (monotonic seconds) even if nobody else
+        came. Nobody is refused while their time cannot be told.
+        """
+        now = self._clock()
+        left = remaining_seconds(deadline, now=now)
+        group = object()
+        places = tuple(Place(sketch, now, deadline, now, group=group) for sketch in sketches)
+        ends = self._forecast(places, now)
+        remaining = max((ends[place] for place in places), default=0.0) if ends is not None else None
+        if left is not None and remaining is not None and remaining > left:
+            raise DeadlineExceeded(
+                f"this would take about {remaining:.2f} s and {left:.2f} s are left; allow more time, or ask for fewer "
+                "steps or pictures",
+                reason="DEADLINE_TOO_SHORT",
+                metadata={"predicted_seconds": f"{remaining:.3f}"},
+            )
+        booking = Booking(places, now, remaining)
+        self._booked[booking] = None
+        try:
+            yield booking
+        finally:
+            self._booked.pop(booking, None)
+
+    def rows_before(self, booking: Booking) -> int:
+        """Rows that have not begun and will begin before the first of `booking`."""
+        order = in_order(self._everyone(booking.places), self.pace, now=self._clock())
+        first = next((number for number, place in enumerate(order) if place in booking.places), len(order))
+        return sum(place.steps == 0 for place in order[:first])
 
     @asynccontextmanager
     async def submit(
-        self, rows: Sequence[R], *, deadline: float | None = None
+        self, rows: Sequence[R], *, deadline: float | None = None, booking: Booking | None = None
     ) -> AsyncIterator[AsyncIterator[RowStepped[R]]]:
         """The events of `rows`, one a row and step, ending when all are finished. `deadline` in monotonic seconds.
 
-        Leaving the block, however it happens, takes the rows out before the next step; a step under way may still
-        touch them. Iterating raises what `step_rows` raised, DeadlineExceeded, or ServiceUnavailable after `close`.
+        With `booking` they are those announced, and have waited since then. Leaving the block, however it happens,
+        takes the rows out before the next step; a step under way may still touch them. Iterating raises what
+        `step_rows` raised, DeadlineExceeded, or ServiceUnavailable after `close`.
         """
         if self._closed:
             raise ServiceUnavailable(self._worker.name, "the batcher is closed")
         now = self._clock()
         remaining_seconds(deadline, now=now)
-        places = [Place(row, arrived=now, deadline=deadline) for row in rows if not row.finished]
+        group = object()
+        arrived = now
+        if booking is not None:
+            arrived = booking.arrived
+            self._booked.pop(booking, None)
+        places = [Place(row, arrived, deadline, now, group=group) for row in rows if not row.finished]
         submission = _Submission(places)
         self._owner.update(dict.fromkeys(places, submission))
-        self._waiting.extend(places)
+        self._places.extend(places)
+        self._telemetry.waiting("batch", self.rows_waiting)
         self._turn_wheel()
         try:
             yield submission
@@ -140,6 +211,14 @@ class ContinuousBatcher(Generic[R]):
         if self._wheel is not None:
             await asyncio.wait([self._wheel])
 
+    def _everyone(self, more: Sequence[Place[Any]] = ()) -> list[Place[Any]]:
+        """Places of rows here, booked and `more`, once each."""
+        booked = [place for booking in self._booked for place in booking.places]
+        return list(dict.fromkeys((*self._places, *booked, *more)))
+
+    def _forecast(self, more: Sequence[Place[Any]], now: float) -> dict[Place[Any], float] | None:
+        return finish_times(self._everyone(more), self.pace, max_rows=self._max_rows, now=now)
+
     def _turn_wheel(self) -> None:
         if self._wheel is None or self._wheel.done():
             # An empty context: the wheel serves everyone, so it must not carry the first caller's request.
@@ -151,39 +230,37 @@ class ContinuousBatcher(Generic[R]):
     async def _turn(self) -> None:
         """Takes steps while there are rows."""
         try:
-            while self._waiting or self._running:
-                choice = choose(self._waiting, self._running, max_rows=self._max_rows, now=self._clock())
-                self._seat(choice)
-                if choice.step:
-                    await self._step(choice.step)
+            while self._places:
+                choice = choose(self._places, self.pace, max_rows=self._max_rows, now=self._clock())
+                for place in choice.expired:
+                    if (owner := self._owner.get(place)) is not None:
+                        self._fail(owner, DeadlineExceeded("the deadline passed before all steps were done"))
+                if step := [place for place in choice.step if place in self._owner]:
+                    self._begin(step)
+                    await self._step(step)
         finally:
             # Rows left here mean that the wheel broke, say on a `key` that raises: no reader may wait for ever.
             error = sys.exception()
             for submission in set(self._owner.values()):
                 self._fail(submission, error if isinstance(error, Exception) else self._stopped())
             self._telemetry.rows_running(0)
+            self._ends.clear()
 
-    def _seat(self, choice: Choice[R]) -> None:
-        """Drops the expired and lets the joining in."""
-        for place in choice.expired:
-            if (owner := self._owner.get(place)) is not None:
-                self._fail(owner, DeadlineExceeded("the deadline passed before all steps were done"))
-        joining = [place for place in choice.joining if place in self._owner]
-        self._waiting = [place for place in self._waiting if place not in joining]
-        self._running.extend(joining)
+    def _begin(self, places: Sequence[Place[R]]) -> None:
+        """Writes down how long those who now have their first step waited for it."""
         now = self._clock()
-        for place in joining:
-            self._telemetry.waited("batch", now - place.arrived)
-            place.idle_since = now
+        for place in places:
+            if place.steps:
+                continue
+            self._telemetry.waited("batch", now - place.idle_since)
             owner = self._owner[place]
-            if owner.request is not None and not owner.joined:
-                owner.request.clock.queue_seconds += now - place.arrived
-            owner.joined = True  # Later rows of the same request wait while it already computes.
-        self._telemetry.rows_running(len(self._running))
-        self._telemetry.waiting("batch", len(self._waiting))
+            if owner.request is not None and not owner.begun:
+                owner.request.clock.queue_seconds += now - place.idle_since
+            owner.begun = True  # Later rows of the same request wait while it already computes.
 
     async def _step(self, places: Sequence[Place[R]]) -> None:
         """One call of `step_rows`, its outcome handed out to whoever is still there."""
+        key, samples = places[0].row.key, sum(place.row.samples for place in places)
         began = self._clock()
         call = asyncio.ensure_future(self._worker.run(self._step_rows, [place.row for place in places]))
         await asyncio.wait([call])
@@ -199,13 +276,28 @@ class ContinuousBatcher(Generic[R]):
             for owner in owners:
                 self._fail(owner, error)
             return
+        self.pace.learn(key, samples, ended - began)
         for place in present:
             place.steps += 1
             place.idle_since = ended
-            self._owner[place].stepped(place)
+        for place in present:
+            self._owner[place].stepped(place, self._remaining(place, ended))
             if place.row.finished:
-                self._running.remove(place)
+                self._places.remove(place)
                 del self._owner[place]
+        self._telemetry.rows_running(self.rows_running)
+        self._telemetry.waiting("batch", self.rows_waiting)
+
+    def _remaining(self, place: Place[R], now: float) -> float | None:
+        """Seconds until the row's last step."""
+        if place.row.finished:
+            return 0.0
+        if place not in self._ends or now - self._ends_told > _FORECAST_SECONDS:
+            forecast = self._forecast((), now)
+            self._ends = {one: now + end for one, end in (forecast or {}).items()}
+            self._ends_told = now
+        end = self._ends.get(place)
+        return None if end is None else max(0.0, end - now)
 
     def _fail(self, submission: _Submission[R], error: BaseException) -> None:
         self._remove(submission)
@@ -213,8 +305,9 @@ class ContinuousBatcher(Generic[R]):
 
     def _remove(self, submission: _Submission[R]) -> None:
         """Takes the submission's rows out; nobody else's place changes."""
+        if not submission.live:
+            return
         for place in submission.live:
             self._owner.pop(place, None)
-        self._waiting = [place for place in self._waiting if place not in submission.live]
-        self._running = [place for place in self._running if place not in submission.live]
+        self._places = [place for place in self._places if place not in submission.live]
         submission.live.clear()

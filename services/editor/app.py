@@ -50,7 +50,7 @@ async def build(config: EditorConfig) -> ServiceServer:
 
     def add_services(server: grpc.aio.Server) -> None:
         editor_pb2_grpc.add_EditorServiceServicer_to_server(EditorServicer(editor, admission), server)
-        catalog = ModelServicer(repository, loaded=models.loaded, tasks=TASKS)
+        catalog = ModelServicer(repository, models.pool, tasks=TASKS)
         model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)
 
     return ServiceServer(

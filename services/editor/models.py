@@ -14,6 +14,7 @@ from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
 from diptych.repository.repository import ModelRepository
 from diptych.serving.dynamic_batcher import DynamicBatcher
+from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import model_ref
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
@@ -41,6 +42,8 @@ class OpenModel:
     ref: image_pb2.ModelRef
     engine: Engine
     batcher: DynamicBatcher[Row, Row]
+    memory_bytes: int
+    pool: "ModelPool[OpenModel]"
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -62,7 +65,9 @@ class OpenModel:
 
     async def run_row(self, row: Row, deadline: float | None) -> Row:
         """Outputs by name for inputs by name, neither with the batch axis."""
-        return await self.batcher.submit(row, deadline)
+        # For each call anew: unloaded between two tiles, the model is opened again and the edit goes on.
+        async with self.pool.use(self.manifest.name) as opened:
+            return await opened.batcher.submit(row, deadline)
 
     @property
     def _answers(self) -> tuple[str, ...]:
@@ -83,19 +88,17 @@ class OpenModel:
 
 
 class EditorModels:
-    """Opens models by name. `loaded` holds the refs of those that are in memory."""
+    """Opens models by name; `pool` has those that are in memory."""
 
     def __init__(
         self, repository: ModelRepository, *, engine: EngineChoice = "auto", threads: int = 0, telemetry: Telemetry
     ) -> None:
         self.repository = repository
-        self.loaded: dict[str, image_pb2.ModelRef] = {}
+        self.pool: ModelPool[OpenModel] = ModelPool(self._open, self._close)
         self._engine: EngineChoice = engine
         self._threads = threads
         self._telemetry = telemetry
         self._worker = Worker("editor")
-        self._open: dict[str, OpenModel] = {}
-        self._opening = asyncio.Lock()
 
     def check(self, name: str, task: str, field: str) -> None:
         """Nothing if the model exists, does `task` and is on this machine. Reads the disk.
@@ -111,11 +114,7 @@ class EditorModels:
 
     async def open(self, name: str) -> OpenModel:
         """The model, from memory if it is there. ModelNotFound, ModelNotPulled, DataCorrupted, FailedPrecondition."""
-        async with self._opening:
-            if name not in self._open:
-                self._open[name] = opened = await self._worker.run(self._load, name)
-                self.loaded[name] = opened.ref
-            return self._open[name]
+        return await self.pool.load(name)
 
     async def preload(self) -> None:
         """Opens and warms every model that is on this machine, so that the first request need not wait."""
@@ -126,12 +125,16 @@ class EditorModels:
 
     async def close(self) -> None:
         """Fails what waits, lets the running call end and frees all models."""
-        for opened in self._open.values():
-            await opened.batcher.close()
+        await self.pool.close()
         await self._worker.close()
-        for opened in self._open.values():
-            opened.engine.close()
-        self.loaded.clear()
+
+    async def _open(self, name: str) -> OpenModel:
+        return await self._worker.run(self._load, name)
+
+    async def _close(self, opened: OpenModel) -> None:
+        await opened.batcher.close()
+        await self._worker.run(opened.engine.close)
+        logger.info("model closed", extra={"fields": {"model": opened.ref.name}})
 
     def _load(self, name: str) -> OpenModel:
         local = self.repository.open(name)
@@ -153,7 +156,8 @@ class EditorModels:
             telemetry=self._telemetry,
         )
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
-        return OpenModel(manifest, model_ref(manifest, digest=local.digest, engine=engine.name), engine, batcher)
+        ref = model_ref(manifest, digest=local.digest, engine=engine.name)
+        return OpenModel(manifest, ref, engine, batcher, local.weight_bytes, self.pool)
 
 
 def _answers(manifest: Manifest, engine: Engine) -> tuple[str, ...]:

@@ -1,33 +1,24 @@
-"""The generator put together: configuration, model, worker, batcher, server."""
+"""The generator put together: configuration, models, threads, batcher, server."""
 
 import asyncio
-import logging
 from typing import ClassVar
 
 import grpc
 from pydantic import Field
 
-from diptych.diffusion import Defaults, Pipeline, Row, open_pipeline
-from diptych.errors import ModelNotFound
 from diptych.images import ImageLimits
-from diptych.repository import LocalModel, ModelRepository
+from diptych.repository import ModelRepository
 from diptych.serving.admission import Admission
 from diptych.serving.config import ServiceConfig
-from diptych.serving.continuous_batcher import ContinuousBatcher
 from diptych.serving.lifecycle import Lifecycle
 from diptych.serving.model_service import SERVICE_NAME as MODEL_SERVICE_NAME
-from diptych.serving.model_service import ModelServicer, model_ref
+from diptych.serving.model_service import ModelServicer
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
-from diptych.serving.worker import Worker
 from diptych.v1 import generator_pb2_grpc, model_pb2_grpc
-from services.generator.convert import Offer
 from services.generator.generation import Generator
+from services.generator.models import TASK, GeneratorModels, Stages
 from services.generator.service import SERVICE_NAME, GeneratorServicer
-
-logger = logging.getLogger(__name__)
-
-TASK = "text-to-image"
 
 
 class GeneratorConfig(ServiceConfig):
@@ -36,39 +27,41 @@ class GeneratorConfig(ServiceConfig):
     service: ClassVar[str] = "generator"
 
     port: int = Field(50051, ge=0, le=65535, description="Port to listen on; 0 takes any free one.")
-    model: str = Field("diptych-icons", min_length=1, description="The model to draw with, by its repository name.")
-    max_rows: int = Field(8, ge=1, le=64, description="Pictures drawn at once; the rest wait.")
-    # Requests share the running batch, so many may be at work; `max_rows` bounds the memory.
+    model: str = Field("diptych-icons", min_length=1, description="Who draws when a request names no model.")
+    preload_models: str = Field("", description="More models to open before serving, with commas between the names.")
+    max_models: int = Field(4, ge=1, description="Models in memory at once; the one used longest ago makes room.")
+    max_rows: int = Field(8, ge=1, le=64, description="Pictures in one denoiser call; bounds its memory.")
+    # Requests share the running batch, so many may be at work.
     max_running: int = Field(32, ge=1, description="Requests at work at once.")
 
 
 async def build(config: GeneratorConfig) -> ServiceServer:
-    """The server, its model loaded and warm. DiptychError when the model cannot be had."""
-    repository = ModelRepository([config.models], config.cache)
-    local, pipeline, others = await asyncio.to_thread(_load, repository, config)
-    telemetry = Telemetry(config.service)
-    lifecycle = Lifecycle()
-    worker = Worker(config.service)
-    batcher: ContinuousBatcher[Row] = ContinuousBatcher(
-        worker, pipeline.step, max_rows=config.max_rows, telemetry=telemetry
+    """The server, its default model open and warm. DiptychError when that cannot be had."""
+    repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
+    telemetry, lifecycle = Telemetry(config.service), Lifecycle()
+    models = GeneratorModels(
+        repository,
+        default=config.model,
+        stages=Stages(config.service),
+        max_rows=config.max_rows,
+        max_models=config.max_models,
+        engine=config.engine,
+        threads=config.threads,
+        telemetry=telemetry,
     )
-    admission = Admission(config.max_running, config.max_queue, telemetry=telemetry)
-
-    async def close_pipeline() -> None:
-        await asyncio.to_thread(pipeline.close)
-
-    for close in (close_pipeline, worker.close, batcher.close):  # The last goes first.
-        lifecycle.on_stop(close)
-    ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name)
+    lifecycle.on_stop(models.close)
+    others = [name.strip() for name in config.preload_models.split(",") if name.strip()]
+    for name in (*others, config.model):
+        async with models.use(name):
+            pass
     limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
-    servicer = GeneratorServicer(
-        Generator(pipeline, worker=worker, batcher=batcher, admission=admission), Offer(pipeline, ref, limits, others)
-    )
-    models = ModelServicer(repository, loaded={ref.name: ref}, tasks={TASK})
+    generator = Generator(models, Admission(config.max_running, config.max_queue, telemetry=telemetry))
 
     def add_services(server: grpc.aio.Server) -> None:
+        servicer = GeneratorServicer(models, generator, limits)
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server)
-        model_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+        catalog = ModelServicer(repository, models.pool, tasks={TASK})
+        model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)
 
     return ServiceServer(
         config,
@@ -77,21 +70,3 @@ async def build(config: GeneratorConfig) -> ServiceServer:
         lifecycle=lifecycle,
         telemetry=telemetry,
     )
-
-
-def _load(repository: ModelRepository, config: GeneratorConfig) -> tuple[LocalModel, Pipeline, list[str]]:
-    """The model, its warm pipeline, and the names of the other models for the same task."""
-    names = [manifest.name for manifest in repository.manifests() if manifest.task == TASK]
-    if config.model not in names:
-        raise ModelNotFound(config.model, names)
-    local = repository.open(config.model)
-    pipeline = open_pipeline(
-        local.directory,
-        Defaults.from_table(local.manifest.defaults),
-        engine=config.engine,
-        threads=config.threads,
-        precision=local.manifest.precision,
-    )
-    pipeline.warm_up()
-    logger.info("model loaded", extra={"fields": {"model": config.model, "engine": pipeline.engine_name}})
-    return local, pipeline, [name for name in names if name != config.model]

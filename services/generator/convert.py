@@ -2,7 +2,6 @@
 
 import math
 import secrets
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,7 +10,7 @@ from PIL import Image as PillowImage
 
 from diptych.diffusion import Pipeline, RowSpec
 from diptych.diffusion.schedules import steps_to_take
-from diptych.errors import FailedPrecondition, FieldViolation, InvalidRequest, ModelNotFound, Unsupported
+from diptych.errors import FieldViolation, InvalidRequest, Unsupported
 from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message
 from diptych.v1 import generator_pb2, image_pb2
 
@@ -27,12 +26,11 @@ _STRIPPED = (image_pb2.METADATA_POLICY_UNSPECIFIED, image_pb2.METADATA_POLICY_ST
 
 @dataclass(frozen=True)
 class Offer:
-    """What this service draws with, and how large a picture it takes. `others`: models it knows but has not loaded."""
+    """What is drawn with, and how large a picture may come in."""
 
     pipeline: Pipeline
     model: image_pb2.ModelRef
     limits: ImageLimits
-    others: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -157,10 +155,8 @@ class _Reader:
 def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer: Offer) -> Order:
     """The order that a spec stands for. Decodes pictures, so not for the event loop.
 
-    InvalidRequest with every fault; ModelNotFound; FailedPrecondition for a known model that is not loaded;
-    Unsupported for what the contract names and no model here does.
+    InvalidRequest with every fault; Unsupported for what the contract names and the model does not do.
     """
-    _check_model(spec.model, offer)
     reader = _Reader(spec, offer)
     defaults, sizes = offer.pipeline.defaults, offer.pipeline.sizes
     if preview_interval > _MOST_STEPS:
@@ -189,16 +185,6 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
         output=output,
         preview_interval=preview_interval,
     )
-
-
-def _check_model(name: str, offer: Offer) -> None:
-    if name in ("", offer.model.name):
-        return
-    if name in offer.others:
-        raise FailedPrecondition(
-            f"model {name!r} is not loaded; start the generator with --model {name}", reason="MODEL_NOT_LOADED"
-        )
-    raise ModelNotFound(name[:100], [offer.model.name, *offer.others])
 
 
 def _check_support(spec: generator_pb2.GenerationSpec, offer: Offer) -> None:

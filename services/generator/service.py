@@ -8,9 +8,11 @@ from typing import Any
 import grpc
 
 from diptych.errors import Unsupported
+from diptych.images import ImageLimits
 from diptych.v1 import generator_pb2, generator_pb2_grpc
 from services.generator.convert import Offer, read_order
 from services.generator.generation import Event, Generator
+from services.generator.models import GeneratorModels
 
 SERVICE_NAME = "diptych.v1.GeneratorService"
 
@@ -20,9 +22,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     """The stream is the path; the unary call drains it."""
 
-    def __init__(self, generator: Generator, offer: Offer) -> None:
+    def __init__(self, models: GeneratorModels, generator: Generator, limits: ImageLimits) -> None:
+        self._models = models
         self._generator = generator
-        self._offer = offer
+        self._limits = limits
 
     async def GenerateImage(
         self, request: generator_pb2.GenerateImageRequest, context: Context
@@ -57,7 +60,9 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         yield  # Makes this a stream.
 
     async def _events(self, spec: generator_pb2.GenerationSpec, preview_interval: int) -> AsyncGenerator[Event, None]:
-        order = await asyncio.to_thread(read_order, spec, preview_interval, self._offer)
-        async with aclosing(self._generator.draw(order)) as events:
-            async for event in events:
-                yield event
+        async with self._models.use(spec.model) as model:
+            offer = Offer(model.pipeline, model.ref, self._limits)
+            order = await asyncio.to_thread(read_order, spec, preview_interval, offer)
+            async with aclosing(self._generator.draw(model, order)) as events:
+                async for event in events:
+                    yield event

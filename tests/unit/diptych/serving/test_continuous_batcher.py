@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from diptych.errors import DeadlineExceeded, ServiceUnavailable
 from diptych.serving.context import RequestContext, enter_request
-from diptych.serving.continuous_batcher import ContinuousBatcher
+from diptych.serving.continuous_batcher import Booking, ContinuousBatcher, Sketch
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
 
@@ -26,6 +26,11 @@ class Toy:
     key: str = "a"
     poison_at: int | None = None
     steps: list[int] = field(default_factory=list)
+    samples: int = 1
+
+    @property
+    def num_steps(self) -> int:
+        return self.total
 
     @property
     def finished(self) -> bool:
@@ -301,3 +306,69 @@ def test_any_schedule_keeps_every_promise(visits: list[Visit], max_rows: int) ->
         assert 1 <= len(call) <= max_rows
         assert len({row.key for row in call}) == 1
         assert len({id(row) for row in call}) == len(call)
+
+
+def booked(batcher: ContinuousBatcher[Toy], steps: int, deadline: float | None = None) -> Booking:
+    with batcher.book([Sketch("a", steps, 1)], deadline=deadline) as booking:
+        return booking
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_before_any_step(worker: Worker) -> None:
+    model = ToyModel()
+    batcher = ContinuousBatcher(worker, model.step, max_rows=1, clock=lambda: 100.0)
+    batcher.pace.learn("a", 1, 2.0)
+    assert booked(batcher, 5).remaining == pytest.approx(10)
+    assert booked(batcher, 5, deadline=110.5).remaining == pytest.approx(10)
+    with pytest.raises(DeadlineExceeded, match=r"about 10\.00 s and 9\.50 s are left") as raised:
+        booked(batcher, 5, deadline=109.5)
+    assert raised.value.reason == "DEADLINE_TOO_SHORT"
+    assert model.calls == []
+
+
+async def test_nobody_is_refused_while_nothing_was_measured(worker: Worker) -> None:
+    batcher = ContinuousBatcher(worker, ToyModel().step, max_rows=1, clock=lambda: 100.0)
+    assert booked(batcher, 200, deadline=100.001).remaining is None
+
+
+async def test_work_that_is_booked_counts_until_it_is_given_up(worker: Worker) -> None:
+    batcher = ContinuousBatcher(worker, ToyModel().step, max_rows=1, clock=lambda: 100.0)
+    batcher.pace.learn("a", 1, 1.0)
+    with batcher.book([Sketch("a", 3, 1)] * 2) as first:
+        assert first.remaining == pytest.approx(6)
+        with batcher.book([Sketch("a", 10, 1)]) as second:
+            assert second.remaining == pytest.approx(16)
+            assert (batcher.rows_before(first), batcher.rows_before(second)) == (0, 2)
+    assert booked(batcher, 1).remaining == pytest.approx(1)
+
+
+async def test_a_booking_is_counted_once_when_its_rows_come(worker: Worker) -> None:
+    model = ToyModel(gated=True)
+    batcher = ContinuousBatcher(worker, model.step, max_rows=1)
+    batcher.pace.learn("a", 1, 1.0)
+    with batcher.book([Sketch("a", 2, 1)]) as booking:
+        async with batcher.submit([Toy(2)], booking=booking) as events:
+            assert booked(batcher, 3).remaining == pytest.approx(5)
+            model.let_one_step()
+            first = await anext(events)
+            model.let_one_step()
+            last = await anext(events)
+    assert first.remaining is not None and first.remaining > 0
+    assert last.remaining == 0
+
+
+async def test_short_work_passes_long_work_that_came_first(worker: Worker) -> None:
+    model = ToyModel(gated=True)
+    batcher = ContinuousBatcher(worker, model.step, max_rows=1)
+    ended: list[str] = []
+
+    async def watch(name: str, steps: int) -> None:
+        await run(batcher, [Toy(steps)])
+        ended.append(name)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch("long", 30))
+        await asyncio.sleep(0)
+        group.create_task(watch("short", 3))
+        for _ in range(33):
+            model.let_one_step()
+    assert ended == ["short", "long"]

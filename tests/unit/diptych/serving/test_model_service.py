@@ -4,7 +4,8 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from diptych.errors import InvalidRequest, NotFound, Unsupported
+from diptych.errors import DataCorrupted, InvalidRequest, ModelNotPulled, NotFound
+from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import ModelServicer
 from diptych.v1 import image_pb2, model_pb2
 
@@ -37,10 +38,27 @@ class Catalog:
         return "NOT_PULLED" if name == "far" else "READY"
 
 
+@dataclass
+class Opened:
+    ref: image_pb2.ModelRef
+    memory_bytes: int = 7
+
+
+async def open_model(name: str) -> Opened:
+    if name == "cut":
+        raise DataCorrupted("cut/model.onnx is damaged")
+    return Opened(image_pb2.ModelRef(name=name, version="1.0", digest="sha256:00", engine="fake"))
+
+
+async def close_model(opened: Opened) -> None:
+    opened.memory_bytes = 0
+
+
 @pytest.fixture
-def servicer() -> ModelServicer:
-    ref = image_pb2.ModelRef(name="zoom", version="1.0", digest="sha256:00", engine="fake")
-    return ModelServicer(Catalog(), loaded={"zoom": ref}, tasks={"upscale", "matting"})
+async def servicer() -> ModelServicer:
+    pool = ModelPool(open_model, close_model)
+    await pool.load("zoom")
+    return ModelServicer(Catalog(), pool, tasks={"upscale", "matting"})
 
 
 async def test_models_of_this_service_by_name_with_their_state(servicer: ModelServicer) -> None:
@@ -78,8 +96,26 @@ async def test_an_empty_name_is_the_callers_fault(servicer: ModelServicer) -> No
         await servicer.GetModel(model_pb2.GetModelRequest(), NO_CONTEXT)
 
 
-async def test_loading_and_unloading_say_why_not(servicer: ModelServicer) -> None:
-    with pytest.raises(Unsupported, match="restart"):
-        await servicer.LoadModel(model_pb2.LoadModelRequest(name="zoom"), NO_CONTEXT)
-    with pytest.raises(Unsupported, match="stop it"):
-        await servicer.UnloadModel(model_pb2.UnloadModelRequest(name="zoom"), NO_CONTEXT)
+async def test_a_model_goes_out_of_memory_and_in_again(servicer: ModelServicer) -> None:
+    request = model_pb2.UnloadModelRequest(name="zoom")
+    for _ in range(2):  # Twice is once.
+        gone = (await servicer.UnloadModel(request, NO_CONTEXT)).model
+        assert (gone.state, gone.memory_bytes, gone.ref.digest) == (model_pb2.MODEL_STATE_AVAILABLE, 0, "")
+    back = (await servicer.LoadModel(model_pb2.LoadModelRequest(name="zoom"), NO_CONTEXT)).model
+    assert (back.state, back.memory_bytes, back.ref.digest) == (model_pb2.MODEL_STATE_READY, 7, "sha256:00")
+
+
+async def test_a_model_that_is_not_here_says_how_to_get_it(servicer: ModelServicer) -> None:
+    with pytest.raises(ModelNotPulled, match="diptych models pull far"):
+        await servicer.LoadModel(model_pb2.LoadModelRequest(name="far"), NO_CONTEXT)
+    with pytest.raises(NotFound):
+        await servicer.LoadModel(model_pb2.LoadModelRequest(name="words"), NO_CONTEXT)
+    with pytest.raises(NotFound):
+        await servicer.UnloadModel(model_pb2.UnloadModelRequest(name="nothing"), NO_CONTEXT)
+
+
+async def test_a_failed_loading_is_told_and_remembered(servicer: ModelServicer) -> None:
+    with pytest.raises(DataCorrupted):
+        await servicer.LoadModel(model_pb2.LoadModelRequest(name="cut"), NO_CONTEXT)
+    model = (await servicer.GetModel(model_pb2.GetModelRequest(name="cut"), NO_CONTEXT)).model
+    assert (model.state, model.detail) == (model_pb2.MODEL_STATE_FAILED, "cut/model.onnx is damaged")

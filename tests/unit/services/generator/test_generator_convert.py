@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotFound, Unsupported
+from diptych.errors import InvalidRequest, Unsupported
 from diptych.images import to_message
 from diptych.v1 import generator_pb2 as v1
 from diptych.v1 import image_pb2
@@ -138,16 +138,6 @@ def test_all_faults_are_named_at_once(offer: Offer) -> None:
     found = faults(offer, 999, prompt="", width=1, guidance_scale=math.nan, strength=3.0, num_images=99)
     expected = {"preview_interval", "spec.prompt", "spec.width", "spec.guidance_scale", "spec.num_images"}
     assert set(found) == expected | {"spec.strength"}
-
-
-def test_an_unknown_model_is_not_found(offer: Offer) -> None:
-    with pytest.raises(ModelNotFound, match="large, tiny"):
-        order(offer, model="no-such-model")
-
-
-def test_a_known_model_that_is_not_loaded_says_how(offer: Offer) -> None:
-    with pytest.raises(FailedPrecondition, match="--model large"):
-        order(offer, model="large")
 
 
 @pytest.mark.parametrize(
