@@ -10,7 +10,6 @@ from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
 from services.editor.models import MATTING, UPSCALE
 from services.editor.operations import EDITS, Edit
-from services.editor.operations.analyze import SERVED as SERVED_KINDS
 from services.editor.selection import SelectionRequest, read_selection
 
 MOST_OPERATIONS = 32
@@ -75,10 +74,8 @@ def check_image(image: image_pb2.Image, present: bool, faults: Faults) -> None:
     faults.choice(image, "format", image_pb2.ImageFormat.values())
 
 
-def analysis_kinds(kinds: Sequence[int]) -> tuple[int, ...]:
-    """What to look for, all that is served when none is named. InvalidRequest; Unsupported for what needs a model."""
-    if not kinds:
-        return SERVED_KINDS
+def analysis_kinds(kinds: Sequence[int]) -> tuple[editor_pb2.AnalysisKind.ValueType, ...]:
+    """What to look for; InvalidRequest for kinds that the contract does not name."""
     faults = Faults("kinds")
     for index, kind in enumerate(kinds):
         if kind == editor_pb2.ANALYSIS_KIND_UNSPECIFIED:
@@ -86,10 +83,7 @@ def analysis_kinds(kinds: Sequence[int]) -> tuple[int, ...]:
         elif kind not in editor_pb2.AnalysisKind.values():
             faults.item(index).add(f"has no value {kind}; use one that the contract names")
     faults.raise_any()
-    for kind in kinds:
-        if kind not in SERVED_KINDS:
-            raise Unsupported(f"kinds: {_kind(kind)} is not served here; {', '.join(map(_kind, SERVED_KINDS))} are")
-    return tuple(dict.fromkeys(kinds))
+    return tuple(editor_pb2.AnalysisKind.ValueType(kind) for kind in kinds)
 
 
 def select_request(request: editor_pb2.SelectRegionRequest) -> SelectionRequest:
@@ -132,7 +126,3 @@ def _output(message: image_pb2.OutputOptions, faults: Faults, unsupported: list[
         unsupported.append(f"{faults.path}.metadata: keeping metadata is not served here; leave it out to strip all")
     quality = round(faults.number(message, "quality", 1, 100, DEFAULT_QUALITY))
     return Output(message.format, quality, message.lossless)
-
-
-def _kind(kind: int) -> str:
-    return editor_pb2.AnalysisKind.Name(editor_pb2.AnalysisKind.ValueType(kind)).removeprefix("ANALYSIS_KIND_").lower()

@@ -12,7 +12,7 @@ from diptych.engines.base import TensorSpec
 from diptych.engines.select import EngineChoice
 from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
-from diptych.repository.repository import ModelRepository
+from diptych.repository.repository import ModelRepository, ModelState
 from diptych.serving.dynamic_batcher import DynamicBatcher
 from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import model_ref
@@ -24,7 +24,11 @@ from services.editor.color_spaces import Floats
 logger = logging.getLogger(__name__)
 
 MATTING, UPSCALE = "matting", "upscale"
-TASKS = (MATTING, UPSCALE)
+FACES, LANDMARKS, EMBEDDING = "face-detection", "face-landmarks", "face-embedding"
+OBJECTS, TEXT, SAFETY, DEPTH = "object-detection", "text-detection", "safety", "depth"
+TASKS = (MATTING, UPSCALE, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
+# These see a whole large picture at once: kept, their working memory would be gigabytes at rest.
+_HUNGRY = (MATTING, TEXT, DEPTH)
 _FILE = "model.onnx"
 # More tiles in one call do not run faster on a CPU, and a call cannot be stopped.
 _MOST_ROWS = 2
@@ -112,6 +116,16 @@ class EditorModels:
         if self.repository.state(name) != "READY":
             raise ModelNotPulled(name)
 
+    def state(self, name: str) -> ModelState | None:
+        """Whether the model is on this machine, None if it is not known at all. Reads the disk."""
+        known = any(one.name == name for one in self.repository.manifests())
+        return self.repository.state(name) if known else None
+
+    def ready(self, task: str) -> list[str]:
+        """Names of the models for `task` that are on this machine. Reads the disk."""
+        names = [one.name for one in self.repository.manifests() if one.task == task]
+        return [name for name in names if self.repository.state(name) == "READY"]
+
     async def open(self, name: str) -> OpenModel:
         """The model, from memory if it is there. ModelNotFound, ModelNotPulled, DataCorrupted, FailedPrecondition."""
         return await self.pool.load(name)
@@ -144,8 +158,7 @@ class EditorModels:
             choice=self._engine,
             threads=self._threads,
             precision=manifest.precision,
-            # A matting graph sees the whole picture at once: kept, its working memory would be gigabytes at rest.
-            keep_memory=manifest.task != MATTING,
+            keep_memory=manifest.task not in _HUNGRY,
         )
         answers = _answers(manifest, engine)
         batcher = DynamicBatcher[Row, Row](

@@ -17,8 +17,8 @@ from services.editor.context import EditContext
 from services.editor.convert import analysis_kinds, check_image, edit_request, select_request
 from services.editor.editing import Editor, timing
 from services.editor.faults import Faults
+from services.editor.looking import kinds_to_find, look
 from services.editor.matting import box_of
-from services.editor.operations.analyze import look, record_methods
 
 SERVICE_NAME = "diptych.v1.EditorService"
 
@@ -58,17 +58,17 @@ class EditorServicer(editor_pb2_grpc.EditorServiceServicer):
     async def AnalyzeImage(
         self, request: editor_pb2.AnalyzeImageRequest, context: Context
     ) -> editor_pb2.AnalyzeImageResponse:
-        """What is in the picture, of the kinds that need no model."""
+        """What is in the picture."""
         faults = Faults("image")
         check_image(request.image, request.HasField("image"), faults)
         faults.raise_any()
-        kinds = analysis_kinds(request.kinds)
+        wanted = analysis_kinds(request.kinds)
+        kinds = await kinds_to_find(wanted, self._editor.models)
         current = current_request()
         async with self._admission.permit(current.deadline):
             pixels = await self._editor.decode(request.image, "image")
             surroundings = self._editor.surroundings("image", current.deadline)
-            record_methods(kinds, surroundings)
-            found = await surroundings.compute(look, pixels, kinds)
+            found = await look(pixels, kinds, surroundings)
         return editor_pb2.AnalyzeImageResponse(analysis=found, record=_record("analyze", surroundings, pixels))
 
     async def SelectRegion(

@@ -1,16 +1,13 @@
 """Looks and passes the picture on; the findings are in the step record."""
 
-from typing import Any
-
 from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor import analysis
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-
-SERVED = (editor_pb2.ANALYSIS_KIND_LIGHTING, editor_pb2.ANALYSIS_KIND_QUALITY, editor_pb2.ANALYSIS_KIND_PALETTE)
+from services.editor.looking import kinds_to_find, look
 
 
 def read(message: editor_pb2.Analyze, faults: Faults) -> None:
@@ -18,40 +15,23 @@ def read(message: editor_pb2.Analyze, faults: Faults) -> None:
 
 
 async def apply(image: Pixels, parameters: None, context: EditContext) -> Pixels:
-    """The same picture. Findings go into the record as JSON, by the field names of `Analysis`."""
-    found = await context.compute(look, image, SERVED)
-    record_methods(SERVED, context)
+    """The same picture. Findings go into the record, by the field names of `Analysis`."""
+    found = await look(image, await kinds_to_find((), context.models), context)
     context.note(has_transparency=found.has_transparency, lighting=_json(found.lighting), quality=_json(found.quality))
     context.note(palette=", ".join(f"{color.color} {color.name} {color.fraction:.3f}" for color in found.palette))
+    for kind in ("faces", "objects", "text"):
+        context.note(**{kind: ", ".join(_told(one) for one in getattr(found, kind))})
+    if found.safety:
+        context.note(safety=", ".join(f"{name} {score:.3f}" for name, score in sorted(found.safety.items())))
     return image
 
 
-def look(image: Pixels, kinds: tuple[int, ...]) -> editor_pb2.Analysis:
-    """The findings of the given kinds, each of them one of `SERVED`."""
-    found = editor_pb2.Analysis(
-        width=image.shape[1], height=image.shape[0], has_transparency=analysis.has_transparency(image)
-    )
-    if editor_pb2.ANALYSIS_KIND_LIGHTING in kinds:
-        found.lighting.CopyFrom(analysis.lighting(image))
-    if editor_pb2.ANALYSIS_KIND_QUALITY in kinds:
-        found.quality.CopyFrom(analysis.quality(image))
-    if editor_pb2.ANALYSIS_KIND_PALETTE in kinds:
-        found.palette.extend(analysis.palette(image))
-    return found
+def _told(found: editor_pb2.Detection) -> str:
+    box = found.box
+    return f"{found.label} {found.score:.2f} at {box.x}/{box.y}/{box.width}/{box.height}"
 
 
-def record_methods(kinds: tuple[int, ...], context: EditContext) -> None:
-    """Records what looked."""
-    for kind in kinds:
-        context.method(
-            editor_pb2.AnalysisKind.Name(editor_pb2.AnalysisKind.ValueType(kind))
-            .removeprefix("ANALYSIS_KIND_")
-            .lower(),
-            "numpy",
-        )
-
-
-def _json(message: Any) -> str:
+def _json(message: Message) -> str:
     return MessageToJson(
         message, indent=None, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )

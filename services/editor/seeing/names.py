@@ -1,0 +1,89 @@
+"""What things are called: the 80 kinds of COCO, and the words that people use for them."""
+
+import difflib
+
+_NAMES = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
+    "bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
+    "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,"
+    "cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
+    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
+    "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
+)
+COCO = tuple(_NAMES.split(","))
+
+# What is found by other means than the detector.
+FACE, TEXT, SUBJECT, BACKGROUND, SKIN, LIPS, EYES, TEETH = (
+    "face", "text", "subject", "background", "skin", "lips", "eyes", "teeth",
+)  # fmt: skip
+FACE_PARTS = (FACE, SKIN, LIPS, EYES, TEETH)
+SPECIAL = (*FACE_PARTS, TEXT, SUBJECT, BACKGROUND)
+
+_ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
+_VEHICLES = ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")
+_FOOD = ("banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake")
+_FURNITURE = ("chair", "couch", "bed", "dining table", "bench")
+
+_OTHER_WORDS = {
+    "person": "people,man,men,woman,women,child,children,kid,boy,girl,baby,human,guy,lady,pedestrian,tourist,player,"
+    "bystander,passer-by,passerby,stranger,astronaut,model,crowd,figure",
+    "bicycle": "bike,cycle", "motorcycle": "motorbike,scooter,moped", "airplane": "plane,aeroplane,aircraft,jet",
+    "car": "automobile,taxi,cab,suv", "truck": "lorry,van,pickup", "boat": "ship,yacht,sailboat", "bus": "coach",
+    "couch": "sofa,settee", "tv": "television,monitor,screen,telly",
+    "cell phone": "phone,mobile,smartphone,mobile phone,cellphone",
+    "donut": "doughnut", "potted plant": "plant,houseplant,flowerpot", "dining table": "table,desk",
+    "refrigerator": "fridge", "remote": "remote control", "cup": "mug,coffee,coffee cup,teacup",
+    "wine glass": "glass,wineglass",
+    "handbag": "purse,bag", "suitcase": "luggage", "backpack": "rucksack", "sports ball": "ball,football,basketball",
+    "cat": "kitten,kitty", "dog": "puppy,doggy", "cow": "bull,cattle,calf", "horse": "pony", "sheep": "lamb",
+    "hair drier": "hair dryer,hairdryer", "skis": "ski", "oven": "stove,cooker", "stop sign": "sign", "tie": "necktie",
+    "traffic light": "stoplight,traffic lights", "knife": "knives", "sink": "basin", "mouse": "computer mouse",
+    "laptop": "notebook,computer", "clock": "watch", "fire hydrant": "hydrant", "hot dog": "hotdog", "kite": "",
+    FACE: "head,portrait", TEXT: "caption,writing,words,lettering,logo,watermark,title,letters",
+    SUBJECT: "main subject,foreground,main object,object,product", BACKGROUND: "backdrop,surroundings",
+    EYES: "eye", LIPS: "mouth,lip", TEETH: "tooth,smile", SKIN: "complexion",
+}  # fmt: skip
+_GROUPS = {
+    "animal": _ANIMALS, "pet": ("cat", "dog", "bird"), "vehicle": _VEHICLES, "food": _FOOD,
+    "fruit": ("banana", "apple", "orange"),
+    "furniture": _FURNITURE, "cutlery": ("fork", "knife", "spoon"), "dish": ("bowl", "cup"),
+}  # fmt: skip
+
+_PREPOSITIONS = frozenset(("in", "on", "with", "of", "at", "near", "behind", "beside", "under", "by", "from"))
+
+_MEANS: dict[str, tuple[str, ...]] = (
+    {name: (name,) for name in (*COCO, *SPECIAL)}
+    | {word: (name,) for name, words in _OTHER_WORDS.items() for word in words.split(",") if word}
+    | _GROUPS
+)
+
+
+def meaning(label: str) -> tuple[str, ...]:
+    """The kinds that a label such as "the dogs", "bike" or "man in a red coat" means; empty when it names none.
+
+    What comes before the noun, and after a preposition, is passed over: a detector cannot see it.
+    """
+    words = label.lower().replace("_", " ").split()
+    end = next((index for index, word in enumerate(words) if index and word in _PREPOSITIONS), len(words))
+    for start in range(end):
+        text = " ".join(words[start:end])
+        for candidate in (text, *_singulars(text)):
+            if candidate in _MEANS:
+                return _MEANS[candidate]
+    return ()
+
+
+def similar(label: str) -> list[str]:
+    """At most five names that are known, spelled like `label`; common ones when none is."""
+    return difflib.get_close_matches(label.lower(), _MEANS, n=5, cutoff=0.6) or ["person", "car", "dog", FACE, SUBJECT]
+
+
+def _singulars(text: str) -> list[str]:
+    forms = []
+    if text.endswith("ies"):
+        forms.append(f"{text[:-3]}y")
+    if text.endswith("es"):
+        forms.append(text[:-2])
+    if text.endswith("s"):
+        forms.append(text[:-1])
+    return forms
