@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diptych.errors import DataCorrupted
-from diptych.repository.manifest import Conversion, JoinConversion, Member, TfjsConversion
+from diptych.repository.manifest import Conversion, FfdnetConversion, JoinConversion, Member, TfjsConversion
 
 
 def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[str, Path], target: Path) -> None:
@@ -21,6 +21,11 @@ def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[st
         graph, *shards = members
         named = {PurePosixPath(member.path).name: files[member.path] for member in shards}
         tfjs.write_onnx(files[graph.path], named, conversion.outputs, target)
+        return
+    if isinstance(conversion, FfdnetConversion):
+        from diptych.repository import ffdnet
+
+        ffdnet.write_onnx(files[members[0].path], target)
         return
     from diptych.repository import ncnn
 

@@ -116,7 +116,13 @@ class TfjsConversion(_Table):
     outputs: tuple[Text, ...] = ()
 
 
-Conversion = JoinConversion | NcnnConversion | TfjsConversion
+class FfdnetConversion(_Table):
+    """Torch weights of FFDNet, one member `.pth`, rewritten as ONNX."""
+
+    type: Literal["ffdnet"]
+
+
+Conversion = JoinConversion | NcnnConversion | TfjsConversion | FfdnetConversion
 
 
 class FileEntry(_Table):
@@ -146,6 +152,9 @@ class FileEntry(_Table):
             suffixes = sorted(PurePosixPath(member.path).suffix for member in members)
             if suffixes != [".bin", ".param"]:
                 raise ValueError("the ncnn conversion wants two members, one .param and one .bin")
+        elif isinstance(self.conversion, FfdnetConversion):
+            if [PurePosixPath(member.path).suffix for member in members] != [".pth"]:
+                raise ValueError("the ffdnet conversion wants one member, a .pth")
         elif len(members) < 2:
             first, rest = ("graph", "shard") if isinstance(self.conversion, TfjsConversion) else ("index", "chunk")
             raise ValueError(f"the {self.conversion.type} conversion wants the {first} first, then every {rest}")

@@ -7,6 +7,7 @@ from diptych.images import Pixels, flatten
 from diptych.v1 import editor_pb2
 from services.editor.color_names import name_of
 from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, Floats, from_oklab, to_encoded, to_oklab
+from services.editor.noise import measure_noise
 
 # Statistics of a large picture are those of every n-th pixel.
 _MOST_SAMPLES = 500_000
@@ -53,15 +54,12 @@ def lighting(pixels: Pixels) -> editor_pb2.Lighting:
 
 
 def quality(pixels: Pixels) -> editor_pb2.Quality:
-    """Sharpness as the variance of the Laplacian, noise after Immerkaer (1996)."""
+    """Sharpness as the variance of the Laplacian, and the noise that is typical over the tones."""
     grey = cv2.cvtColor(flatten(pixels), cv2.COLOR_RGB2GRAY).astype(np.float32)
     if min(grey.shape) < 3:
         return editor_pb2.Quality()
     sharpness = cv2.Laplacian(grey, cv2.CV_32F)[1:-1, 1:-1].var()
-    # Twice the Laplacian of neighbours: straight edges cancel out, noise stays.
-    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    residue = np.abs(cv2.filter2D(grey, cv2.CV_32F, mask)[1:-1, 1:-1]).mean()
-    return editor_pb2.Quality(sharpness=float(sharpness), noise=float(residue * np.sqrt(np.pi / 2) / 6))
+    return editor_pb2.Quality(sharpness=float(sharpness), noise=measure_noise(pixels).typical)
 
 
 def palette(pixels: Pixels) -> list[editor_pb2.PaletteColor]:

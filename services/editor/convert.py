@@ -8,13 +8,13 @@ from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
-from services.editor.models import MATTING, UPSCALE
+from services.editor.models import DENOISE, MATTING, UPSCALE
 from services.editor.operations import EDITS, Edit
 from services.editor.selection import SelectionRequest, read_selection
 
 MOST_OPERATIONS = 32
 # What a `model` in these operations must be for.
-_TASKS = {"remove_background": MATTING, "upscale": UPSCALE}
+_TASKS = {"remove_background": MATTING, "denoise": DENOISE, "upscale": UPSCALE}
 
 
 @dataclass(frozen=True)

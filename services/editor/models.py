@@ -23,10 +23,10 @@ from services.editor.color_spaces import Floats
 
 logger = logging.getLogger(__name__)
 
-MATTING, UPSCALE = "matting", "upscale"
+MATTING, UPSCALE, DENOISE = "matting", "upscale", "denoise"
 FACES, LANDMARKS, EMBEDDING = "face-detection", "face-landmarks", "face-embedding"
 OBJECTS, TEXT, SAFETY, DEPTH = "object-detection", "text-detection", "safety", "depth"
-TASKS = (MATTING, UPSCALE, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
+TASKS = (MATTING, UPSCALE, DENOISE, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
 # These see a whole large picture at once: kept, their working memory would be gigabytes at rest.
 _HUNGRY = (MATTING, TEXT, DEPTH)
 _FILE = "model.onnx"

@@ -35,10 +35,11 @@ source = {{ type = "repository" }}
 
 
 def write_models(root: Path) -> Path:
-    """`root` with isnet, span-x2, span-x4, realesr-animevideov3-x4, and `far`, whose file is not here."""
+    """`root` with isnet, ffdnet, span-x2, span-x4, realesr-animevideov3-x4, and `far`, whose file is not here."""
     for name, factor in (("span-x2", 2), ("span-x4", 4), ("realesr-animevideov3-x4", 4)):
         _write(root, name, "upscale", _enlarger(factor), f"scale = {factor}")
     _write(root, "isnet", "matting", _matte(), f"side = {SIDE}\nmean = 128.0\nscale = 256.0\nborder = 0.25")
+    _write(root, "ffdnet", "denoise", _smoother(), "")
     far = root / "far"
     far.mkdir()
     text = MANIFEST.format(name="far", task="upscale", defaults="scale = 2", sha256="0" * 64)
@@ -65,6 +66,16 @@ def _enlarger(factor: int) -> onnx.GraphProto:
     taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, "H", "W"])
     given = helper.make_tensor_value_info("upscaled", TensorProto.FLOAT, ["N", 3, f"{factor}H", f"{factor}W"])
     return helper.make_graph([node], "enlarge", [taken], [given], [scales])
+
+
+def _smoother() -> onnx.GraphProto:
+    """The mean of three by three pixels, whatever the noise map, the fourth channel, says."""
+    kernel = np.zeros((3, 4, 3, 3), np.float32)
+    kernel[range(3), range(3)] = 1 / 9
+    node = helper.make_node("Conv", ["image", "kernel"], ["denoised"], pads=[1, 1, 1, 1])
+    taken = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 4, "H", "W"])
+    given = helper.make_tensor_value_info("denoised", TensorProto.FLOAT, ["N", 3, "H", "W"])
+    return helper.make_graph([node], "smooth", [taken], [given], [numpy_helper.from_array(kernel, "kernel")])
 
 
 def _matte() -> onnx.GraphProto:

@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 from diptych.errors import DiptychError, InvalidRequest, ModelNotFound, ModelNotPulled, Unsupported, from_status
 from diptych.images import to_message
 from diptych.v1 import editor_pb2, editor_pb2_grpc, image_pb2
+from services.editor.operations import EDITS
 from tests.services import editor_house as house
 
 op = house.operation
@@ -138,7 +139,7 @@ async def test_masks_and_boxes_must_fit(channel: grpc.aio.Channel) -> None:
     assert fields(await refused(channel, house.spec(house.picture(), bound))) == ["spec.operations[0].selection.box"]
 
 
-SERVED = {"remove_background", "upscale", "color_correct", "crop", "resize", "rotate", "analyze"}
+SERVED = set(EDITS)
 
 
 @pytest.mark.parametrize(

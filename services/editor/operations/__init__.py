@@ -7,7 +7,7 @@ from typing import Any
 from diptych.images import Pixels
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.operations import analyze, color_correct, crop, remove_background, resize, rotate, upscale
+from services.editor.operations import analyze, color_correct, crop, denoise, remove_background, resize, rotate, upscale
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ EDITS = {
     edit.name: edit
     for edit in (
         Edit("remove_background", remove_background.read, remove_background.apply),
+        Edit("denoise", denoise.read, denoise.apply, selectable=True),
         Edit("upscale", upscale.read, upscale.apply),
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
         Edit("crop", crop.read, crop.apply),
