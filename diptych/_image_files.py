@@ -9,14 +9,19 @@ import logging
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageCms, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from diptych._metadata import Metadata, gather
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,12 +47,8 @@ _DAMAGED = (
     PillowImage.DecompressionBombError,
     Warning,
 )
-# The plugins are used directly: `PIL.Image.open` adds a pixel limit of its own, a global of the process.
-_READERS: dict[str, Callable[[io.BytesIO], ImageFile.ImageFile]] = {
-    "PNG": PngImageFile,
-    "JPEG": JpegImageFile,
-    "WEBP": WebPImageFile,
-}
+_HEVC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_REDUCED = 1
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
@@ -57,14 +58,43 @@ class BadFile(Exception):
 
 
 def recognise(content: bytes) -> str | None:
-    """`PNG`, `JPEG` or `WEBP` by the first bytes, None for anything else."""
+    """`PNG`, `JPEG`, `WEBP`, `AVIF`, `TIFF` or `HEIC` by the first bytes, None for anything else."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if content.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return "WEBP"
+    if content.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if content[4:8] == b"ftyp":
+        length = int.from_bytes(content[:4], "big")
+        brands = {content[at : at + 4] for at in (8, *range(16, min(length, 256), 4))}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        if brands & _HEVC_BRANDS:
+            return "HEIC"
     return None
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file holds besides its first picture: how many pictures there are, and its metadata."""
+
+    frames: int = 1
+    metadata: Metadata = field(default_factory=Metadata)
+
+
+def facts(content: bytes, kind: str) -> FileFacts:
+    """What a file that `read` has read says of itself; nothing is decoded."""
+    try:
+        image = _open(content, kind)
+        # A HEIC holds further pictures, such as a live photo's, that nobody takes for the picture.
+        frames = 1 if kind == "HEIC" else getattr(image, "n_frames", 1)
+        return FileFacts(frames, gather(image))
+    except _DAMAGED as error:
+        _LOG.warning("the metadata of a %s was ignored: %s", kind, error)
+        return FileFacts()
 
 
 def read(content: bytes, kind: str, check_size: SizeCheck) -> Pixels:
@@ -76,7 +106,7 @@ def read(content: bytes, kind: str, check_size: SizeCheck) -> Pixels:
     try:
         if kind == "WEBP":  # Its reader reserves the canvas on opening.
             check_size(*_webp_size(content))
-        image = _READERS[kind](io.BytesIO(content))
+        image = _open(content, kind)
         check_size(*image.size)
         if kind == "JPEG":
             _check_jpeg_length(content, *image.size)
@@ -84,10 +114,43 @@ def read(content: bytes, kind: str, check_size: SizeCheck) -> Pixels:
         if kind == "PNG" and _maybe_short(image):
             _check_png_length(content, *image.size)
         pixels = _to_srgb(image)
-        return np.ascontiguousarray(_upright(pixels, _orientation(image.info.get("exif"))))
+        # Pillow turns a TIFF while it loads.
+        orientation = 1 if kind == "TIFF" else _orientation(image.info.get("exif"))
+        return np.ascontiguousarray(_upright(pixels, orientation))
     except _DAMAGED as error:
         _LOG.debug("%s not decoded: %s", kind, error)
         raise BadFile(f"is a damaged or truncated {kind} file; send the whole file, unchanged") from error
+
+
+def _open(content: bytes, kind: str) -> ImageFile.ImageFile:
+    """The file behind its reader, undecoded. The readers are used directly: `PIL.Image.open` adds a limit of its own.
+
+    BadFile for what is recognised and not read.
+    """
+    file = io.BytesIO(content)
+    match kind:
+        case "PNG":
+            return PngImageFile(file)
+        case "JPEG":
+            return JpegImageFile(file)
+        case "WEBP":
+            return WebPImageFile(file)
+        case "AVIF":
+            return AvifImageFile(file)
+        case "TIFF":
+            image = TiffImageFile(file)
+            if image.tag_v2.get(254, 0) & _REDUCED:
+                raise BadFile("is a camera's raw file or begins with a thumbnail; send the developed picture")
+            return image
+    try:
+        from pillow_heif import HeifImageFile
+    except ImportError:
+        raise BadFile(
+            "is a HEIC file, and no decoder for it is installed here; send JPEG, or pip install 'diptych[heif]' on "
+            "the server"
+        ) from None
+    heic: ImageFile.ImageFile = HeifImageFile(file)  # type: ignore[no-untyped-call]
+    return heic
 
 
 def _webp_size(content: bytes) -> tuple[int, int]:
@@ -144,7 +207,10 @@ def _check_png_length(content: bytes, width: int, height: int) -> None:
 
 def _to_srgb(image: PillowImage.Image) -> Pixels:
     """(H, W, 3|4) uint8: depth, palette, ink and profile resolved."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode == "F":  # White is 1 in a TIFF of floats.
+        light = np.nan_to_num(np.asarray(image)).clip(0, 1)
+        return np.repeat(np.rint(light * 255).astype(np.uint8)[..., np.newaxis], 3, axis=2)
+    if image.mode.startswith("I;16") or image.mode == "I":
         return _from_deep_grey(image)
     transparency = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(transparency, tuple) and max(transparency) > 255:
@@ -177,20 +243,25 @@ def _in_srgb(image: PillowImage.Image) -> PillowImage.Image:
     elif image.mode in ("LA", "La", "1"):
         base = image.convert("L")
     profile = image.info.get("icc_profile")
+    if image.mode == "LAB":
+        return _converted(base, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if not profile:
         return base.convert("RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source) and base.mode != "CMYK":
             return base.convert("RGB")
-        converted = ImageCms.profileToProfile(
-            base, source, _srgb(), ImageCms.Intent.RELATIVE_COLORIMETRIC, outputMode="RGB"
-        )
+        return _converted(base, source)
     except (ImageCms.PyCMSError, *_DAMAGED) as error:
         # A profile that does not fit its picture is common; every viewer then shows the numbers as they are.
         _LOG.warning("a colour profile was ignored: %s", error)
         return base.convert("RGB")
-    return base.convert("RGB") if converted is None else converted
+
+
+def _converted(image: PillowImage.Image, source: ImageCms.ImageCmsProfile) -> PillowImage.Image:
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    converted = ImageCms.profileToProfile(image, source, _srgb(), intent, outputMode="RGB")
+    return image.convert("RGB") if converted is None else converted
 
 
 @functools.cache

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from google.protobuf.message import Message
 
@@ -34,7 +34,8 @@ from diptych.types import (
 )
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2, orchestrator_pb2
 
-Format = Literal["png", "jpeg", "webp", "raw"]
+Format = Literal["png", "jpeg", "webp", "avif", "raw"]
+Metadata = Literal["keep", "strip_location", "strip_all"]
 M = TypeVar("M", bound=Message)
 
 
@@ -148,12 +149,19 @@ class AsyncClient(Calls):
         operations: Iterable[OperationInput] | OperationInput,
         *,
         format: Format | None = None,
+        quality: int | None = None,
+        lossless: bool = False,
+        metadata: Metadata | None = None,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
     ) -> EditResult:
-        """The picture after these operations, in order: texts such as "upscale:scale=4", or v1 messages."""
+        """The picture after these operations, in order: texts such as "upscale:scale=4", or v1 messages.
+
+        `metadata` of the file to keep; the service strips all unless told otherwise.
+        """
+        output = _output(format, quality=quality, lossless=lossless or None, metadata=metadata)
         spec = editor_pb2.EditSpec(
-            image=await _image(image, "image"), operations=to_operations(operations), output=_output(format)
+            image=await _image(image, "image"), operations=to_operations(operations), output=output
         )
         request = editor_pb2.StreamEditImageRequest(spec=spec)
         async with aclosing(self.stream_edit_image(request, timeout=timeout)) as responses:
@@ -184,14 +192,29 @@ class AsyncClient(Calls):
         return tuple(ModelInfo.from_message(service, model) for service, answer in lists for model in answer.models)
 
 
-def _output(format: Format | None) -> image_pb2.OutputOptions | None:
-    if format is None:
+def _output(
+    format: Format | None,
+    *,
+    quality: int | None = None,
+    lossless: bool | None = None,
+    metadata: Metadata | None = None,
+) -> image_pb2.OutputOptions | None:
+    fields = {
+        "format": None if format is None else _number(image_pb2.ImageFormat, format, "format", get_args(Format)),
+        "metadata": metadata and _number(image_pb2.MetadataPolicy, metadata, "metadata", get_args(Metadata)),
+        "quality": quality,
+        "lossless": lossless,
+    }
+    if all(value is None for value in fields.values()):
         return None
-    name = f"IMAGE_FORMAT_{format.upper()}"
-    numbers = dict(image_pb2.ImageFormat.items())
-    if name not in numbers:
-        raise InvalidRequest.single("format", f"{format!r} is none of png, jpeg, webp, raw")
-    return image_pb2.OutputOptions(format=numbers[name])
+    return _message(image_pb2.OutputOptions, **fields)
+
+
+def _number(kind: Any, word: str, field: str, known: Sequence[str]) -> int:
+    """The number of the enum value that is called `word`."""
+    if word not in known:
+        raise InvalidRequest.single(field, f"{word!r} is none of {', '.join(known)}")
+    return next(int(number) for name, number in kind.items() if name.endswith(f"_{word.upper()}"))
 
 
 def _message(kind: Callable[..., M], **fields: Any) -> M:

@@ -5,26 +5,34 @@ Limits are checked on the header, before a pixel is decoded.
 """
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
-from diptych._image_files import BadFile, Pixels, read, recognise
+from diptych._image_files import BadFile, FileFacts, Pixels, facts, read, recognise
+from diptych._metadata import Metadata, Policy, fitted, photoshop_segment
 from diptych.errors import FieldViolation, InvalidRequest
 from diptych.v1 import image_pb2
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "FileFacts",
     "ImageLimits",
     "Mask",
+    "Metadata",
     "Pixels",
     "decode",
     "decode_mask",
     "encode",
+    "facts_of",
+    "fitted_metadata",
     "flatten",
     "from_message",
+    "output_faults",
     "to_message",
     "to_rgba",
 ]
@@ -44,8 +52,18 @@ _KINDS = {
     image_pb2.IMAGE_FORMAT_PNG: "PNG",
     image_pb2.IMAGE_FORMAT_JPEG: "JPEG",
     image_pb2.IMAGE_FORMAT_WEBP: "WEBP",
+    image_pb2.IMAGE_FORMAT_AVIF: "AVIF",
+    image_pb2.IMAGE_FORMAT_TIFF: "TIFF",
+    image_pb2.IMAGE_FORMAT_HEIC: "HEIC",
 }
-_SERVED = "PNG, JPEG or WEBP"
+_READ_ONLY = ("TIFF", "HEIC")
+_SERVED = "PNG, JPEG, WEBP, AVIF, TIFF or HEIC"
+_WRITTEN = "PNG, JPEG, WEBP or AVIF"
+# Slower settings take ten times as long for a tenth fewer bytes. Threads are fixed: they decide how the picture is cut
+# up, and so its bytes.
+_AVIF_SPEED, _AVIF_THREADS = 9, 2
+_MOST_IN_JPEG = 65_503
+_NONE = Metadata()
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,7 @@ def decode(
     limits: ImageLimits = DEFAULT_LIMITS,
     format_hint: image_pb2.ImageFormat.ValueType = _UNSPECIFIED,
 ) -> Pixels:
-    """(H, W, 3|4) uint8 sRGB with straight alpha, upright, first frame, from a PNG, JPEG or WEBP file.
+    """(H, W, 3|4) uint8 sRGB with straight alpha, upright, first frame, from the bytes of a file.
 
     `format_hint` is what the sender says it is; it must agree with the content. Raises InvalidRequest naming `field`.
     """
@@ -90,33 +108,78 @@ def encode(
     *,
     quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
+    metadata: Metadata = _NONE,
     field: str = "format",
 ) -> bytes:
     """The file of (H, W, 3|4) or grey (H, W) uint8; unspecified means PNG, JPEG lays alpha on white.
 
-    `quality` 1 to 100 for JPEG and lossy WEBP; `lossless` for WEBP. InvalidRequest names `field` for a picture that
-    the format cannot hold, or a format that does not exist.
+    `quality` 1 to 100 for JPEG, AVIF and lossy WEBP; `lossless` for WEBP; `metadata` as it was fitted. InvalidRequest
+    names `field` for a picture or metadata that the format cannot hold, or a format that is not written.
     """
     if format == _RAW:
         return np.ascontiguousarray(_colored(pixels)).tobytes()
-    if format not in _KINDS and format != _UNSPECIFIED:
-        raise InvalidRequest.single(field, f"has no value {format}; choose {_SERVED}, or RAW")
-    file = io.BytesIO()
     kind = _KINDS.get(format, "PNG")
+    if kind in _READ_ONLY or (format not in _KINDS and format != _UNSPECIFIED):
+        raise InvalidRequest.single(field, _no_output(format))
+    file = io.BytesIO()
+    # The prefix is JPEG's; every writer knows it.
+    exif = b"Exif\0\0" + metadata.exif if metadata.exif else b""
     if kind == "PNG":
-        PillowImage.fromarray(np.ascontiguousarray(pixels)).save(file, kind, compress_level=_PNG_LEVEL)
+        texts = PngInfo()
+        if metadata.xmp:
+            texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
+        picture = PillowImage.fromarray(np.ascontiguousarray(pixels))
+        picture.save(file, kind, compress_level=_PNG_LEVEL, exif=exif, pnginfo=texts)
     elif kind == "JPEG":
-        opaque = PillowImage.fromarray(np.ascontiguousarray(flatten(pixels)))
-        opaque.save(file, kind, quality=quality, subsampling=0 if quality >= _FULL_CHROMA_QUALITY else 2)
-    else:
-        height, width = pixels.shape[:2]
-        if max(width, height) > _LARGEST_WEBP:
+        if max(len(exif), len(metadata.xmp)) > _MOST_IN_JPEG:
             raise InvalidRequest.single(
-                field, f"WEBP holds at most {_LARGEST_WEBP} pixels a side, the picture is {width} x {height}; take PNG"
+                field, "JPEG holds at most 64 KiB of each kind of metadata, the picture has more; take PNG or AVIF"
             )
-        picture = PillowImage.fromarray(np.ascontiguousarray(_colored(pixels)))
-        picture.save(file, kind, quality=quality, lossless=lossless, exact=lossless)
+        opaque = PillowImage.fromarray(np.ascontiguousarray(flatten(pixels)))
+        subsampling = 0 if quality >= _FULL_CHROMA_QUALITY else 2
+        segment = photoshop_segment(metadata.iptc)
+        opaque.save(file, kind, quality=quality, subsampling=subsampling, exif=exif, xmp=metadata.xmp, extra=segment)
+    else:
+        _save_modern(file, kind, pixels, quality, lossless, exif, metadata.xmp, field)
     return file.getvalue()
+
+
+def _save_modern(
+    file: io.BytesIO, kind: str, pixels: Pixels, quality: int, lossless: bool, exif: bytes, xmp: bytes, field: str
+) -> None:
+    """Writes WEBP or AVIF."""
+    picture = PillowImage.fromarray(np.ascontiguousarray(_colored(pixels)))
+    if kind == "AVIF":
+        if lossless:
+            raise InvalidRequest.single(field, "AVIF is not written without loss here; take PNG or WEBP")
+        subsampling = "4:4:4" if quality >= _FULL_CHROMA_QUALITY else "4:2:0"
+        picture.save(file, kind, quality=quality, subsampling=subsampling, speed=_AVIF_SPEED,
+                     max_threads=_AVIF_THREADS, exif=exif, xmp=xmp)  # fmt: skip
+        return
+    if max(picture.size) > _LARGEST_WEBP:
+        width, height = picture.size
+        raise InvalidRequest.single(
+            field, f"WEBP holds at most {_LARGEST_WEBP} pixels a side, the picture is {width} x {height}; take PNG"
+        )
+    picture.save(file, kind, quality=quality, lossless=lossless, exact=lossless, exif=exif, xmp=xmp)
+
+
+def output_faults(options: image_pb2.OutputOptions) -> Iterator[FieldViolation]:
+    """Everything in output options that cannot be served, by the fields' own names."""
+    known, given = image_pb2.ImageFormat.values(), options.format
+    if given not in known or _KINDS.get(given) in _READ_ONLY:
+        yield FieldViolation("format", _no_output(given))
+    if options.metadata not in image_pb2.MetadataPolicy.values():
+        yield FieldViolation("metadata", f"has no value {options.metadata}; use one that the contract names")
+    if options.HasField("quality") and not 1 <= options.quality <= 100:
+        yield FieldViolation("quality", f"is {options.quality}; give 1 to 100")
+    if options.lossless and given == image_pb2.IMAGE_FORMAT_AVIF:
+        yield FieldViolation("lossless", "is for WEBP; AVIF is not written without loss here")
+
+
+def _no_output(format: int) -> str:
+    kind = _KINDS.get(image_pb2.ImageFormat.ValueType(format))
+    return f"{f'{kind} is read, not written' if kind else f'has no value {format}'}; choose {_WRITTEN}, or RAW"
 
 
 def to_message(
@@ -125,12 +188,13 @@ def to_message(
     *,
     quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
+    metadata: Metadata = _NONE,
     field: str = "format",
 ) -> image_pb2.Image:
     """A v1 Image of (H, W, 3|4) or grey (H, W) uint8, all its fields set; arguments and errors as `encode`."""
     height, width = pixels.shape[:2]
     return image_pb2.Image(
-        content=encode(pixels, format, quality=quality, lossless=lossless, field=field),
+        content=encode(pixels, format, quality=quality, lossless=lossless, metadata=metadata, field=field),
         format=format or image_pb2.IMAGE_FORMAT_PNG,
         width=width,
         height=height,
@@ -140,7 +204,7 @@ def to_message(
 def from_message(image: image_pb2.Image, *, field: str, limits: ImageLimits = DEFAULT_LIMITS) -> Pixels:
     """(H, W, 3|4) uint8 sRGB from a v1 Image; InvalidRequest names the parts of `field` at fault."""
     if image.format not in image_pb2.ImageFormat.values():
-        raise InvalidRequest.single(f"{field}.format", f"has no value {image.format}; choose {_SERVED}, or RAW")
+        raise InvalidRequest.single(f"{field}.format", f"has no value {image.format}; send {_SERVED}, or RAW")
     if image.format != _RAW:
         return decode(image.content, field=f"{field}.content", limits=limits, format_hint=image.format)
     _check_bytes(image.content, f"{field}.content", limits)
@@ -160,6 +224,17 @@ def from_message(image: image_pb2.Image, *, field: str, limits: ImageLimits = DE
             f"{area * 4} (RGBA)",
         )
     return np.frombuffer(image.content, np.uint8).reshape(image.height, image.width, -1).copy()
+
+
+def facts_of(image: image_pb2.Image) -> FileFacts:
+    """How many pictures the file of a v1 Image holds, and its metadata; to be asked of what `from_message` has read."""
+    kind = None if image.format == _RAW else recognise(image.content)
+    return FileFacts() if kind is None else facts(image.content, kind)
+
+
+def fitted_metadata(metadata: Metadata, policy: Policy, size: tuple[int, int]) -> Metadata:
+    """What a policy lets through to an upright sRGB result of `size` (width, height)."""
+    return fitted(metadata, policy, *size)
 
 
 def decode_mask(

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PilImage
 
-FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
 
 
 def format_of(path: str | Path) -> str:
-    """The picture format that a file name asks for: PNG, JPEG or WEBP. InvalidRequest for other suffixes."""
+    """The picture format that a file name asks for: PNG, JPEG, WEBP or AVIF. InvalidRequest for other suffixes."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise InvalidRequest.single("output", f"{str(path)!r} must end in one of {', '.join(FORMATS)}")
@@ -29,7 +29,7 @@ def format_of(path: str | Path) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture as a service wrote it. `content` is the encoded file; `format` is PNG, JPEG, WEBP or RAW."""
+    """One picture as a service wrote it. `content` is the encoded file; `format` is PNG, JPEG, WEBP, AVIF or RAW."""
 
     content: bytes = field(repr=False)
     format: str

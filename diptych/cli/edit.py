@@ -1,7 +1,7 @@
 """`diptych edit` and `diptych analyze`: one picture, by the editor alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from diptych.cli.direct import open_direct
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
 from diptych.cli.options import Address, AsJson, Timeout
+from diptych.client import Metadata
 from diptych.findings import AnalyzeResult
 from diptych.inputs import read_picture
 from diptych.operations import to_operations
@@ -25,8 +26,15 @@ def edit(
         typer.Argument(help="Edits in order, such as upscale:scale=4.", metavar="OPERATION[:key=value,...]..."),
     ],
     output: Annotated[
-        str, typer.Option("--output", "-o", help="File to write (.png .jpg .webp), or - for stdout.", metavar="OUT")
+        str,
+        typer.Option("--output", "-o", help="File to write (.png .jpg .webp .avif), or - for stdout.", metavar="OUT"),
     ],
+    quality: Annotated[int | None, typer.Option(help="Of .jpg, .avif and .webp; default 90.", min=1, max=100)] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Write .webp without loss.")] = False,
+    metadata: Annotated[
+        str | None,
+        typer.Option(help="Of the file to keep: keep, strip_location or strip_all (default).", metavar="POLICY"),
+    ] = None,
     json: AsJson = False,
     address: Address = None,
     timeout: Timeout = None,
@@ -41,7 +49,16 @@ def edit(
     async def work() -> EditResult:
         async with open_direct("editor", address) as client:
             with terminal.watching(quiet=json) as on_event:
-                return await client.edit(picture, parsed, format=wanted, on_event=on_event, timeout=timeout)
+                return await client.edit(
+                    picture,
+                    parsed,
+                    format=wanted,
+                    quality=quality,
+                    lossless=lossless,
+                    metadata=cast(Metadata | None, metadata),
+                    on_event=on_event,
+                    timeout=timeout,
+                )
 
     result = run(work())
     paths = write_pictures(result, output)

@@ -10,7 +10,7 @@ from diptych.errors import InvalidRequest
 from diptych.types import FORMATS, Film, Picture, Pictures, format_of
 
 STDOUT = "-"
-_FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp"}
+_FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
 
 
 def output_format(output: str | None) -> Format | None:

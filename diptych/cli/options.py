@@ -18,7 +18,8 @@ Address = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print results and errors as JSON.")]
 Timeout = Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.001)]
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="File to write (.png .jpg .webp), or - for stdout.", metavar="OUT")
+    str | None,
+    typer.Option("--output", "-o", help="File to write (.png .jpg .webp .avif), or - for stdout.", metavar="OUT"),
 ]
 Images = Annotated[
     list[Path] | None,

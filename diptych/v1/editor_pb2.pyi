@@ -1918,6 +1918,8 @@ class StreamAnimateImageRequest(_message.Message):
     FRAMES_PER_SECOND_FIELD_NUMBER: _builtins.int
     PARALLAX_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    MAX_SIDE_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
     motion: Global___CameraMotion.ValueType
     """How the camera moves. Default: zoom in."""
     amount: _builtins.float
@@ -1928,6 +1930,10 @@ class StreamAnimateImageRequest(_message.Message):
     """Move the subject before its background. Default true."""
     format: _image_pb2.VideoFormat.ValueType
     """How the film is written. Default MP4."""
+    max_side: _builtins.int
+    """Long side of the film, pixels, 64 to 4096; never more than the picture's. Default 1920."""
+    direction: _builtins.float
+    """For CAMERA_MOTION_PAN: where the camera goes, degrees clockwise; 0 is to the right. Default: along the long side."""
     @_builtins.property
     def image(self) -> _image_pb2.Image:
         """The picture. Required."""
@@ -1946,21 +1952,31 @@ class StreamAnimateImageRequest(_message.Message):
         frames_per_second: _builtins.float | None = ...,
         parallax: _builtins.bool | None = ...,
         format: _image_pb2.VideoFormat.ValueType = ...,
+        max_side: _builtins.int | None = ...,
+        direction: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_frames_per_second", b"_frames_per_second", "_parallax", b"_parallax", "amount", b"amount", "duration", b"duration", "frames_per_second", b"frames_per_second", "image", b"image", "parallax", b"parallax"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_direction", b"_direction", "_frames_per_second", b"_frames_per_second", "_max_side", b"_max_side", "_parallax", b"_parallax", "amount", b"amount", "direction", b"direction", "duration", b"duration", "frames_per_second", b"frames_per_second", "image", b"image", "max_side", b"max_side", "parallax", b"parallax"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_frames_per_second", b"_frames_per_second", "_parallax", b"_parallax", "amount", b"amount", "duration", b"duration", "format", b"format", "frames_per_second", b"frames_per_second", "image", b"image", "motion", b"motion", "parallax", b"parallax"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_amount", b"_amount", "_direction", b"_direction", "_frames_per_second", b"_frames_per_second", "_max_side", b"_max_side", "_parallax", b"_parallax", "amount", b"amount", "direction", b"direction", "duration", b"duration", "format", b"format", "frames_per_second", b"frames_per_second", "image", b"image", "max_side", b"max_side", "motion", b"motion", "parallax", b"parallax"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__amount: _TypeAlias = _typing.Literal["amount"]  # noqa: Y015
     _WhichOneofArgType__amount: _TypeAlias = _typing.Literal["_amount", b"_amount"]  # noqa: Y015
+    _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
+    _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
     _WhichOneofReturnType__frames_per_second: _TypeAlias = _typing.Literal["frames_per_second"]  # noqa: Y015
     _WhichOneofArgType__frames_per_second: _TypeAlias = _typing.Literal["_frames_per_second", b"_frames_per_second"]  # noqa: Y015
+    _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
+    _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
     _WhichOneofReturnType__parallax: _TypeAlias = _typing.Literal["parallax"]  # noqa: Y015
     _WhichOneofArgType__parallax: _TypeAlias = _typing.Literal["_parallax", b"_parallax"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__amount) -> _WhichOneofReturnType__amount | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__direction) -> _WhichOneofReturnType__direction | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__frames_per_second) -> _WhichOneofReturnType__frames_per_second | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__parallax) -> _WhichOneofReturnType__parallax | None: ...
 

@@ -36,6 +36,12 @@ class _ImageFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImageForm
     """Lossy or lossless, with alpha."""
     IMAGE_FORMAT_RAW: _ImageFormat.ValueType  # 4
     """Rows of 8-bit sRGB, top to bottom, no padding: 3 bytes a pixel, or 4 with straight alpha. The cheap hop between services."""
+    IMAGE_FORMAT_AVIF: _ImageFormat.ValueType  # 5
+    """Lossy, with alpha; the smallest."""
+    IMAGE_FORMAT_TIFF: _ImageFormat.ValueType  # 6
+    """On input only: first page; 8 or 16 bits, grey, RGB, CMYK or Lab."""
+    IMAGE_FORMAT_HEIC: _ImageFormat.ValueType  # 7
+    """On input only, what phones take: primary picture. Needs a decoder that a server may lack."""
 
 class ImageFormat(_ImageFormat, metaclass=_ImageFormatEnumTypeWrapper):
     """How the bytes of a picture are written."""
@@ -50,6 +56,12 @@ IMAGE_FORMAT_WEBP: ImageFormat.ValueType  # 3
 """Lossy or lossless, with alpha."""
 IMAGE_FORMAT_RAW: ImageFormat.ValueType  # 4
 """Rows of 8-bit sRGB, top to bottom, no padding: 3 bytes a pixel, or 4 with straight alpha. The cheap hop between services."""
+IMAGE_FORMAT_AVIF: ImageFormat.ValueType  # 5
+"""Lossy, with alpha; the smallest."""
+IMAGE_FORMAT_TIFF: ImageFormat.ValueType  # 6
+"""On input only: first page; 8 or 16 bits, grey, RGB, CMYK or Lab."""
+IMAGE_FORMAT_HEIC: ImageFormat.ValueType  # 7
+"""On input only, what phones take: primary picture. Needs a decoder that a server may lack."""
 Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
 class _VideoFormat:
@@ -87,19 +99,21 @@ class _MetadataPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Metada
     METADATA_POLICY_KEEP: _MetadataPolicy.ValueType  # 1
     """Keep everything."""
     METADATA_POLICY_STRIP_LOCATION: _MetadataPolicy.ValueType  # 2
-    """Keep everything but where the picture was taken."""
+    """Keep everything but where the picture was taken: no GPS, no place names, no maker's notes (they may hold either)."""
     METADATA_POLICY_STRIP_ALL: _MetadataPolicy.ValueType  # 3
     """Strip all."""
 
 class MetadataPolicy(_MetadataPolicy, metaclass=_MetadataPolicyEnumTypeWrapper):
-    """What to keep of an input file's metadata (EXIF, XMP, IPTC)."""
+    """What to keep of an input file's metadata (EXIF, XMP, IPTC). Whatever is kept is made to fit the result: it is upright and
+    sRGB, and thumbnails of the old picture are gone.
+    """
 
 METADATA_POLICY_UNSPECIFIED: MetadataPolicy.ValueType  # 0
 """Strip all."""
 METADATA_POLICY_KEEP: MetadataPolicy.ValueType  # 1
 """Keep everything."""
 METADATA_POLICY_STRIP_LOCATION: MetadataPolicy.ValueType  # 2
-"""Keep everything but where the picture was taken."""
+"""Keep everything but where the picture was taken: no GPS, no place names, no maker's notes (they may hold either)."""
 METADATA_POLICY_STRIP_ALL: MetadataPolicy.ValueType  # 3
 """Strip all."""
 Global___MetadataPolicy: _TypeAlias = MetadataPolicy  # noqa: Y015
@@ -275,9 +289,9 @@ class OutputOptions(_message.Message):
     LOSSLESS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     format: Global___ImageFormat.ValueType
-    """File format. Default PNG."""
+    """File format: PNG, JPEG, WEBP, AVIF or RAW. Default PNG."""
     quality: _builtins.int
-    """Quality of JPEG and lossy WEBP, 1 to 100. Default 90."""
+    """Quality of JPEG, AVIF and lossy WEBP, 1 to 100. Default 90."""
     lossless: _builtins.bool
     """Lossless WEBP. Default false."""
     metadata: Global___MetadataPolicy.ValueType

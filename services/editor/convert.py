@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diptych.errors import Unsupported
-from diptych.images import DEFAULT_QUALITY
+from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
 from services.editor.models import DENOISE, MATTING, UPSCALE
@@ -36,6 +36,7 @@ class Output:
     format: image_pb2.ImageFormat.ValueType
     quality: int
     lossless: bool
+    metadata: image_pb2.MetadataPolicy.ValueType
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def edit_request(spec: editor_pb2.EditSpec) -> EditRequest:
         for index, message in enumerate(spec.operations[:MOST_OPERATIONS])
         if (read := _operation(message, (faults / "operations").item(index), unsupported)) is not None
     ]
-    output = _output(spec.output, faults / "output", unsupported)
+    output = _output(spec.output, faults / "output")
     faults.raise_any()
     if unsupported:
         raise Unsupported("; ".join(unsupported))
@@ -119,10 +120,8 @@ def _operation(message: editor_pb2.Operation, faults: Faults, unsupported: list[
     return OperationRequest(place.path, edit, edit.read(inner, place), selection, model, _TASKS.get(name, ""))
 
 
-def _output(message: image_pb2.OutputOptions, faults: Faults, unsupported: list[str]) -> Output:
-    faults.choice(message, "format", image_pb2.ImageFormat.values())
-    faults.choice(message, "metadata", image_pb2.MetadataPolicy.values())
-    if message.metadata in (image_pb2.METADATA_POLICY_KEEP, image_pb2.METADATA_POLICY_STRIP_LOCATION):
-        unsupported.append(f"{faults.path}.metadata: keeping metadata is not served here; leave it out to strip all")
-    quality = round(faults.number(message, "quality", 1, 100, DEFAULT_QUALITY))
-    return Output(message.format, quality, message.lossless)
+def _output(message: image_pb2.OutputOptions, faults: Faults) -> Output:
+    for fault in output_faults(message):
+        (faults / fault.field).add(fault.description)
+    quality = message.quality if message.HasField("quality") else DEFAULT_QUALITY
+    return Output(message.format, quality, message.lossless, message.metadata)

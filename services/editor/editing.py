@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from google.protobuf.duration_pb2 import Duration
 
 from diptych.errors import InvalidRequest
-from diptych.images import ImageLimits, Pixels, from_message, to_message
+from diptych.images import FileFacts, ImageLimits, Pixels, facts_of, fitted_metadata, from_message, to_message
 from diptych.serving.context import RequestClock, RequestContext
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor import selection
@@ -45,18 +45,19 @@ class Editor:
                 field = f"{operation.path}.model"
                 await asyncio.to_thread(self.models.check, operation.model, operation.task, field)
         pixels = await self.decode(request.image, "spec.image")
+        facts = await self.threads.run(facts_of, request.image)
         height, width = pixels.shape[:2]
         accepted = editor_pb2.EditAccepted(width=width, height=height, num_operations=len(request.operations))
         yield Event(accepted=accepted)
         records: list[image_pb2.StepRecord] = []
         for index, operation in enumerate(request.operations):
-            step = _Step(self, index, operation, current)
+            step = _Step(self, index, operation, current, frames=facts.frames if index == 0 else 1)
             async with contextlib.aclosing(step.run(pixels)) as events:
                 async for event in events:
                     yield event
             pixels = step.result
             records.append(step.record)
-        image = await self.threads.run(_write, pixels, request.output)
+        image = await self.threads.run(_write, pixels, request.output, facts)
         if len(image.content) > self.max_result_bytes:
             raise InvalidRequest.single(
                 "spec.output.format",
@@ -73,11 +74,14 @@ class _Step:
     result: Pixels
     record: image_pb2.StepRecord
 
-    def __init__(self, editor: Editor, index: int, operation: OperationRequest, current: RequestContext) -> None:
+    def __init__(
+        self, editor: Editor, index: int, operation: OperationRequest, current: RequestContext, *, frames: int
+    ) -> None:
         self._editor = editor
         self._index = index
         self._operation = operation
         self._current = current
+        self._frames = frames
 
     async def run(self, pixels: Pixels) -> AsyncGenerator[Event, None]:
         """Progress as it comes, then the record."""
@@ -100,6 +104,8 @@ class _Step:
         before = RequestClock(queue_seconds=clock.queue_seconds, compute_seconds=clock.compute_seconds)
         context = self._editor.surroundings(operation.path, self._current.deadline)
         context.progress = tell
+        if self._frames > 1:
+            context.note(input_frame=f"1 of {self._frames}")
         if operation.selection is not None:
             context.selection = await selection.resolve(operation.selection, pixels, context)
         result = await operation.edit.apply(pixels, operation.parameters, context)
@@ -145,9 +151,15 @@ def marking(records: list[image_pb2.StepRecord]) -> image_pb2.MarkingVerdict:
     return image_pb2.MarkingVerdict(marking=label, step_ids=generative)
 
 
-def _write(pixels: Pixels, output: Output) -> image_pb2.Image:
+def _write(pixels: Pixels, output: Output, facts: FileFacts) -> image_pb2.Image:
+    height, width = pixels.shape[:2]
     return to_message(
-        pixels, output.format, quality=output.quality, lossless=output.lossless, field="spec.output.format"
+        pixels,
+        output.format,
+        quality=output.quality,
+        lossless=output.lossless,
+        metadata=fitted_metadata(facts.metadata, output.metadata, (width, height)),
+        field="spec.output.format",
     )
 
 

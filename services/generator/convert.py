@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from diptych.diffusion import Pipeline, RowSpec
 from diptych.diffusion.schedules import steps_to_take
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
-from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message
+from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message, output_faults
 from diptych.v1 import generator_pb2, image_pb2
 
 _MOST_PROMPT_BYTES = 4096
@@ -119,13 +119,9 @@ class _Reader:
 
     def output(self) -> Output:
         asked = self.spec.output
-        if asked.format not in image_pb2.ImageFormat.values():
-            self.fault("output.format", f"has no value {asked.format}; choose PNG, JPEG, WEBP or RAW")
-        if asked.metadata not in image_pb2.MetadataPolicy.values():
-            self.fault("output.metadata", f"has no value {asked.metadata}; use one that the contract names")
+        for fault in output_faults(asked):
+            self.fault(f"output.{fault.field}", fault.description)
         quality = asked.quality if asked.HasField("quality") else DEFAULT_QUALITY
-        if not 1 <= quality <= 100:
-            self.fault("output.quality", f"is {quality}; give 1 to 100")
         return Output(asked.format, quality, asked.lossless)
 
     def pictures(self) -> tuple[Pixels | None, Mask | None]:

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
+from diptych.images import output_faults
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import seal
@@ -137,8 +138,10 @@ def _images_faults(images: Sequence[v1.ImageInput], at: str, max_image_bytes: in
 
 
 def _output_faults(output: image_pb2.OutputOptions, at: str) -> Iterator[FieldViolation]:
-    if output.HasField("quality") and not 1 <= output.quality <= 100:
-        yield FieldViolation(f"{at}.quality", f"{output.quality}; say 1 to 100")
+    unknown = {fault.field for fault in unknown_enums(output)}
+    for fault in output_faults(output):
+        if fault.field not in unknown:
+            yield FieldViolation(f"{at}.{fault.field}", fault.description)
 
 
 def _interval_faults(interval: int) -> Iterator[FieldViolation]:

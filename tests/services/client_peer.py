@@ -34,7 +34,11 @@ NAMES = {
     "generator": "diptych.v1.GeneratorService",
     "editor": "diptych.v1.EditorService",
 }
-PILLOW_FORMATS = {image_pb2.IMAGE_FORMAT_JPEG: "JPEG", image_pb2.IMAGE_FORMAT_WEBP: "WEBP"}
+PILLOW_FORMATS = {
+    image_pb2.IMAGE_FORMAT_AVIF: "AVIF",
+    image_pb2.IMAGE_FORMAT_JPEG: "JPEG",
+    image_pb2.IMAGE_FORMAT_WEBP: "WEBP",
+}
 
 
 def picture(seed: int, output: image_pb2.OutputOptions, width: int = 8, height: int = 6) -> image_pb2.Image:

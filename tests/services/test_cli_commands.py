@@ -220,6 +220,17 @@ async def test_edit_parses_operations_and_writes_by_suffix(diptych: Command, pee
     assert opened((diptych.folder / "out.webp").read_bytes()).format == "WEBP"
 
 
+async def test_edit_says_how_the_file_is_written(diptych: Command, peer: Peer) -> None:
+    options = ("--quality", "70", "--metadata", "strip_location")
+    done = await diptych("edit", "in.png", "rotate:angle=90", "-o", "out.avif", *options)
+    assert done.code == 0, done.err
+    output = peer.requests[-1].spec.output
+    assert (output.format, output.quality, output.metadata) == (5, 70, 2)
+    assert opened((diptych.folder / "out.avif").read_bytes()).format == "AVIF"
+    done = await diptych("edit", "in.png", "rotate:angle=90", "-o", "out.avif", "--metadata", "some")
+    assert done.code == 2 and "strip_location" in done.err
+
+
 async def test_analyze_tells_and_gives_json(diptych: Command) -> None:
     assert "#aa2030 dark red 75%" in (await diptych("analyze", "in.png")).text
     found = json.loads((await diptych("analyze", "in.png", "--json")).text)

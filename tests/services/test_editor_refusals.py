@@ -155,9 +155,6 @@ async def test_other_things_that_are_not_served(channel: grpc.aio.Channel) -> No
     bound = op("color_correct")
     bound.selection.label = "dog"
     assert "label" in (await refused(channel, house.spec(house.picture(), bound))).message
-    kept = house.spec(house.picture(), op("rotate"))
-    kept.output.metadata = image_pb2.METADATA_POLICY_KEEP
-    assert isinstance(await refused(channel, kept), Unsupported)
     stub = editor_pb2_grpc.EditorServiceStub(channel)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.AnalyzeImage(

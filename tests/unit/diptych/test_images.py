@@ -183,8 +183,8 @@ def test_the_first_frame_of_an_animation_is_taken() -> None:
 
 def test_what_is_no_picture_is_refused() -> None:
     assert "empty" in fault(b"")
-    assert "PNG, JPEG or WEBP" in fault(b"hello, I am a text file")
-    assert "PNG, JPEG or WEBP" in fault(saved(PillowImage.new("RGB", (4, 4)), "GIF"))
+    assert "PNG, JPEG, WEBP, AVIF, TIFF or HEIC" in fault(b"hello, I am a text file")
+    assert "PNG, JPEG, WEBP, AVIF, TIFF or HEIC" in fault(saved(PillowImage.new("RGB", (4, 4)), "GIF"))
     for stub in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"):
         assert "damaged" in fault(stub)
 

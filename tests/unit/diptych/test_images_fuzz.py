@@ -4,6 +4,7 @@ import io
 import random
 
 import numpy as np
+import pillow_heif
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 from diptych.errors import InvalidRequest
-from diptych.images import ImageLimits, decode, from_message
+from diptych.images import ImageLimits, decode, facts_of, from_message
 from diptych.v1 import image_pb2
 
 LIMITS = ImageLimits(max_bytes=100_000, max_pixels=100_000, max_side=2_000)
@@ -37,11 +38,19 @@ def _files() -> list[bytes]:
         (base, "WEBP", {"exif": exif, "icc_profile": profile}),
         (base, "WEBP", {"lossless": True}),
         (base, "WEBP", {"save_all": True, "append_images": [base.rotate(90)]}),
+        (base, "TIFF", {"exif": exif, "icc_profile": profile}),
+        (base.convert("CMYK"), "TIFF", {"compression": "tiff_lzw"}),
+        (deep, "TIFF", {"compression": "tiff_deflate"}),
+        (base, "AVIF", {"exif": exif}),
+        (base.convert("RGB"), "HEIF", {}),
     ]
     contents = []
     for image, kind, options in variants:
         file = io.BytesIO()
-        image.save(file, kind, **options)
+        if kind == "HEIF":
+            pillow_heif.from_pillow(image).save(file)
+        else:
+            image.save(file, kind, **options)
         contents.append(file.getvalue())
     return contents
 
@@ -58,6 +67,7 @@ def survive(content: bytes) -> None:
     else:
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] in (3, 4)
         assert pixels.shape[0] * pixels.shape[1] <= LIMITS.max_pixels
+        assert facts_of(image_pb2.Image(content=content)).frames >= 1
 
 
 @pytest.mark.parametrize("content", FILES)
@@ -82,7 +92,18 @@ def test_bytes_flipped_anywhere(content: bytes, seed: int, count: int, early: bo
 
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(
-    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBP", b"RIFFxxxxWEBPVP8X"]),
+    st.sampled_from(
+        [
+            b"",
+            b"\x89PNG\r\n\x1a\n",
+            b"\xff\xd8\xff",
+            b"RIFF\x10\0\0\0WEBP",
+            b"RIFFxxxxWEBPVP8X",
+            b"II*\0",
+            b"\0\0\0\x1cftypavif",
+            b"\0\0\0\x18ftypheic",
+        ]
+    ),
     st.binary(),
 )
 @example(b"RIFFxxxxWEBPVP8L", b"\0\0\0\0/\0\0\0\0\0")

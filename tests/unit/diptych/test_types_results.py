@@ -53,7 +53,13 @@ def test_another_format_is_encoded_and_alpha_laid_on_white(tmp_path: Path) -> No
 
 
 def test_a_suffix_that_is_no_format_is_told() -> None:
-    assert [format_of(name) for name in ("a.png", "b.JPG", "c.jpeg", "d.webp")] == ["PNG", "JPEG", "JPEG", "WEBP"]
+    assert [format_of(name) for name in ("a.png", "b.JPG", "c.jpeg", "d.webp", "e.avif")] == [
+        "PNG",
+        "JPEG",
+        "JPEG",
+        "WEBP",
+        "AVIF",
+    ]
     with pytest.raises(InvalidRequest, match=r"must end in one of \.png"):
         format_of("a.gif")
 
