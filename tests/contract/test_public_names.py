@@ -63,7 +63,7 @@ COMMANDS = {
         *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
         *("model", "json", "address", "timeout"),
     },
-    "edit": {"file", "operations", "output", "json", "address", "timeout"},
+    "edit": {"file", "operations", "output", "quality", "json", "lossless", "metadata", "address", "timeout"},
     "analyze": {"file", "json", "address", "timeout"},
 }
 # What the SDK and the command are free of, so that they install in seconds and start at once.
