@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from diptych.types import (
         CreateResult,
         EditResult,
+        Film,
+        FilmResult,
         GenerateResult,
         Marking,
         ModelInfo,
@@ -77,6 +79,8 @@ _HOMES = {
     "diptych.types": (
         "CreateResult",
         "EditResult",
+        "Film",
+        "FilmResult",
         "GenerateResult",
         "Marking",
         "ModelInfo",
@@ -103,6 +107,8 @@ __all__ = [
     "Event",
     "FailedPrecondition",
     "FieldViolation",
+    "Film",
+    "FilmResult",
     "GenerateResult",
     "InternalError",
     "InvalidRequest",

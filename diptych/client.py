@@ -18,6 +18,7 @@ from diptych.events import (
     StepStarted,
     event_from_message,
 )
+from diptych.filming import FilmFormat, collect_film, duration_message, film_format
 from diptych.findings import AnalyzeResult
 from diptych.inputs import PictureInput, to_message
 from diptych.operations import OperationInput, to_operations
@@ -25,6 +26,7 @@ from diptych.types import (
     CreateResult,
     EditResult,
     Film,
+    FilmResult,
     GenerateResult,
     Marking,
     ModelInfo,
@@ -143,6 +145,42 @@ class AsyncClient(Calls):
         async with aclosing(self.stream_generate_image(request, timeout=timeout)) as responses:
             return await _collect_generation(responses, on_event)
 
+    async def animate_latents(
+        self,
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int] = (),
+        negative_prompt: str = "",
+        model: str = "",
+        width: int | None = None,
+        height: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        duration: float | None = None,
+        frames_per_second: float | None = None,
+        loop: bool | None = None,
+        format: FilmFormat = "mp4",
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> FilmResult:
+        """A film that walks from prompt to prompt. `seeds`: none, one for all, or one for each; `duration` in s."""
+        request = _message(
+            generator_pb2.StreamAnimateLatentsRequest,
+            keyframes=_keyframes(prompts, seeds),
+            model=model,
+            negative_prompt=negative_prompt,
+            width=width,
+            height=height,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            duration=None if duration is None else duration_message(duration),
+            frames_per_second=frames_per_second,
+            loop=loop,
+            format=film_format(format),
+        )
+        async with aclosing(self.stream_animate_latents(request, timeout=timeout)) as responses:
+            return await collect_film(responses, "generator", "animate", on_event)
+
     async def edit(
         self,
         image: PictureInput,
@@ -231,6 +269,19 @@ def _message(kind: Callable[..., M], **fields: Any) -> M:
     if faults:
         raise InvalidRequest(faults)
     return message
+
+
+def _keyframes(prompts: Sequence[str], seeds: Sequence[int]) -> list[generator_pb2.LatentKeyframe]:
+    if isinstance(prompts, str):
+        raise InvalidRequest.single("prompts", "give a list of prompts, not one")
+    if len(seeds) not in (0, 1, len(prompts)):
+        raise InvalidRequest.single("seeds", f"has {len(seeds)} for {len(prompts)} prompts; give one, or one for each")
+    each: list[int | None] = [*seeds] if seeds else [None]
+    each = each if len(each) == len(prompts) else each * len(prompts)
+    return [
+        _message(generator_pb2.LatentKeyframe, prompt=prompt, seed=seed)
+        for prompt, seed in zip(prompts, each, strict=True)
+    ]
 
 
 async def _image(source: PictureInput | None, field: str) -> image_pb2.Image | None:

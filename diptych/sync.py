@@ -165,6 +165,7 @@ class Client:
     plan = _Call(AsyncClient.plan)
     run = _Call(AsyncClient.run)
     generate = _Call(AsyncClient.generate)
+    animate_latents = _Call(AsyncClient.animate_latents)
     edit = _Call(AsyncClient.edit)
     analyze = _Call(AsyncClient.analyze)
     models = _Call(AsyncClient.models)

@@ -365,6 +365,19 @@ class GenerateResult(Pictures):
 
 
 @dataclass(frozen=True)
+class FilmResult:
+    """One film and what was done for it."""
+
+    film: Film
+    record: Record
+    marking: Marking
+
+    def save(self, path: str | Path) -> Path:
+        """The path written."""
+        return self.film.save(path)
+
+
+@dataclass(frozen=True)
 class EditResult(Pictures):
     """One edited picture, with one record for each operation."""
 

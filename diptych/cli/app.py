@@ -2,6 +2,7 @@
 
 import typer
 
+from diptych.cli.animate_latents import animate_latents
 from diptych.cli.create import create
 from diptych.cli.edit import analyze, edit
 from diptych.cli.generate import generate
@@ -18,6 +19,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (serve, create, plan, generate, edit, analyze):
+for command in (serve, create, plan, generate, animate_latents, edit, analyze):
     app.command()(command)
 app.add_typer(models, name="models")

@@ -83,6 +83,35 @@ class ThroughOrchestrator(AsyncClient):
                             )
                         )
 
+    async def stream_animate_latents(
+        self,
+        request: generator_pb2.StreamAnimateLatentsRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[generator_pb2.StreamAnimateLatentsResponse, None]:
+        """Draws a film, watched."""
+        Event = generator_pb2.StreamAnimateLatentsResponse
+        step = orchestrator_pb2.PlanStep(id="1", animate_latents=request)
+        run = _run(image_pb2.OutputOptions(), [step], [])
+        async with aclosing(self.run_plan(run, timeout=timeout, metadata=metadata)) as responses:
+            async for response in responses:
+                event = response.event
+                match event.WhichOneof("event"):
+                    case "plan":
+                        yield Event(accepted=generator_pb2.AnimationAccepted())
+                    case "progress":
+                        # The orchestrator tells the share alone.
+                        done = round(100 * event.progress.fraction)
+                        yield Event(progress=generator_pb2.AnimationProgress(frame=done, num_frames=100))
+                    case "completed":
+                        done_event = generator_pb2.AnimationCompleted(
+                            video=event.completed.videos[0],
+                            record=event.completed.records[0],
+                            marking=event.completed.marking,
+                        )
+                        yield Event(completed=done_event)
+
     async def stream_edit_image(
         self,
         request: editor_pb2.StreamEditImageRequest,

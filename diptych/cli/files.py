@@ -7,9 +7,11 @@ from pathlib import Path
 
 from diptych.client import Format
 from diptych.errors import InvalidRequest
+from diptych.filming import FilmFormat
 from diptych.types import FORMATS, Film, Picture, Pictures, format_of
 
 STDOUT = "-"
+_FILMS: dict[str, FilmFormat] = {".mp4": "mp4", ".webp": "webp"}
 _FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "WEBP": "webp", "AVIF": "avif"}
 
 
@@ -23,13 +25,34 @@ def output_format(output: str | None) -> Format | None:
         return "png"
     path = Path(output)
     wanted = _FORMATS[format_of(path)]
+    _check_place(path)
+    return wanted
+
+
+def film_format(output: Path) -> FilmFormat:
+    """The format of a film to ask a service for. InvalidRequest when `output` could not be written."""
+    wanted = _FILMS.get(output.suffix.lower())
+    if wanted is None:
+        raise InvalidRequest.single("output", f"{output.name} ends in none of {', '.join(_FILMS)}; rename it")
+    _check_place(output)
+    return wanted
+
+
+def write_film(film: Film, output: Path) -> Path:
+    """The path written."""
+    try:
+        return film.save(output)
+    except OSError as error:
+        raise InvalidRequest.single("output", f"{output} cannot be written: {error.strerror or error}") from None
+
+
+def _check_place(path: Path) -> None:
     if path.is_dir():
-        raise InvalidRequest.single("output", f"{output} is a directory; name a file in it")
+        raise InvalidRequest.single("output", f"{path} is a directory; name a file in it")
     if not path.parent.is_dir():
         raise InvalidRequest.single("output", f"there is no directory {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise InvalidRequest.single("output", f"{output} cannot be written; check its permissions")
-    return wanted
+        raise InvalidRequest.single("output", f"{path} cannot be written; check its permissions")
 
 
 def write_pictures(result: Pictures, output: str | None, films: Iterable[Film] = ()) -> list[Path]:

@@ -3,5 +3,6 @@
 from diptych.diffusion.folder import open_pipeline
 from diptych.diffusion.pipeline import Defaults, Pipeline, Sizes
 from diptych.diffusion.row import Row, RowSpec
+from diptych.diffusion.walk import Toward
 
-__all__ = ["Defaults", "Pipeline", "Row", "RowSpec", "Sizes", "open_pipeline"]
+__all__ = ["Defaults", "Pipeline", "Row", "RowSpec", "Sizes", "Toward", "open_pipeline"]

@@ -12,6 +12,7 @@ from diptych.diffusion.guidance import Guidance
 from diptych.diffusion.latents import Autoencoder, draw_noise, paste, shrink_mask
 from diptych.diffusion.row import Kept, Row, RowSpec
 from diptych.diffusion.schedules import SCHEDULE_NAMES, NoiseSchedule, schedule_name
+from diptych.diffusion.walk import lerp, slerp
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
 
@@ -103,13 +104,15 @@ class Pipeline:
         )
         guidance = Guidance(spec.guidance_scale, self.defaults.guidance_interval)
         factor = self.sizes.granularity
-        noise = draw_noise(spec.seed, (self._channels, spec.height // factor, spec.width // factor))
+        noise = _noise(spec, (self._channels, spec.height // factor, spec.width // factor))
         latents, kept = noise, None
         if spec.init_image is not None:
             clean = self._autoencoder.encode(spec.init_image)
             latents = schedule.add_noise(clean, noise)
             kept = None if spec.mask is None else Kept(clean, noise, shrink_mask(spec.mask, factor))
         positive = self._conditioner.states(spec.prompt)
+        if (toward := spec.toward) is not None:
+            positive = lerp(positive, self._conditioner.states(toward.prompt), toward.share)
         negative = self._conditioner.states(spec.negative_prompt) if guidance.on else positive
         return Row(
             spec,
@@ -171,3 +174,10 @@ class Pipeline:
         factor = height // latent_size[0]
         fixed = all(isinstance(side, int) for side in self._denoiser.sample_shape[1:])
         return Sizes((width, height), factor, _LARGEST_OF_NATIVE * max(width, height), fixed)
+
+
+def _noise(spec: RowSpec, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+    noise = draw_noise(spec.seed, shape)
+    if spec.toward is None:
+        return noise
+    return slerp(noise, draw_noise(spec.toward.seed, shape), spec.toward.share)

@@ -7,6 +7,7 @@ import numpy as np
 
 from diptych.diffusion.guidance import Guidance
 from diptych.diffusion.schedules import NoiseSchedule
+from diptych.diffusion.walk import Toward
 from diptych.engines.base import Array
 from diptych.images import Mask, Pixels
 
@@ -16,7 +17,7 @@ class RowSpec:
     """One picture as it shall be drawn, every choice made.
 
     `init_image` (height, width, 3) uint8 and `mask` (height, width) float32, 1 where it is redrawn; `strength` counts
-    only with an init image.
+    only with an init image. `toward` moves prompt and noise some way to another place.
     """
 
     prompt: str
@@ -30,6 +31,7 @@ class RowSpec:
     init_image: Pixels | None = None
     strength: float = 1.0
     mask: Mask | None = None
+    toward: Toward | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ than `work / AGING` seconds later never passes. Work done counts too, so whoever
 others begin. (Shortest remaining processing time first gives the least mean latency; Schrage 1968.)
 """
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -55,7 +56,8 @@ R = TypeVar("R", bound=Row)
 class Place(Generic[R]):
     """A row's place in the batcher. Times in monotonic seconds; `idle_since`: when it came or last stepped.
 
-    `group`: rows of one request have the same; it counts as one piece of work.
+    `group`: rows of one request have the same; it counts as one piece of work. `steps_after`: steps of the same work
+    whose rows are not here yet.
     """
 
     row: R
@@ -64,6 +66,7 @@ class Place(Generic[R]):
     idle_since: float = 0.0
     steps: int = 0
     group: Hashable = None
+    steps_after: int = 0
 
     @property
     def steps_left(self) -> int:
@@ -110,9 +113,7 @@ def taken(order: Sequence[Place[R]], pace: Pace, *, max_rows: int) -> list[Place
 
 def in_order(places: Sequence[Place[R]], pace: Pace, *, now: float) -> list[Place[R]]:
     """`places` in the order in which they would be served if nobody else came."""
-    left: dict[Hashable, float] = {}
-    for place in places:
-        left[place.group] = left.get(place.group, 0.0) + work(place, pace)
+    left = _work_left(places, pace)
     ordinary = sorted(places, key=lambda place: left[place.group] + AGING * place.arrived)
     hurried = [place for place in ordinary if _must_hurry(place, left[place.group], now)]
     if not hurried:
@@ -124,10 +125,17 @@ def in_order(places: Sequence[Place[R]], pace: Pace, *, now: float) -> list[Plac
     return [*hurried, *others]
 
 
-def work(place: Place[R], pace: Pace) -> float:
-    """Seconds that the row would still take alone; steps where no time is known yet."""
-    seconds = pace.seconds(place.row.key, place.row.samples)
-    return place.steps_left * (1.0 if seconds is None else seconds)
+def _work_left(places: Sequence[Place[R]], pace: Pace) -> dict[Hashable, float]:
+    """Seconds that the rows of each group, and what comes after them, would take one by one; steps where no time is
+    known yet."""
+    left: dict[Hashable, float] = {}
+    after: dict[Hashable, float] = {}
+    for place in places:
+        seconds = pace.seconds(place.row.key, place.row.samples)
+        each = 1.0 if seconds is None else seconds
+        left[place.group] = left.get(place.group, 0.0) + place.steps_left * each
+        after[place.group] = min(after.get(place.group, math.inf), place.steps_after * each)
+    return {group: work + after[group] for group, work in left.items()}
 
 
 def _must_hurry(place: Place[R], left: float, now: float) -> bool:

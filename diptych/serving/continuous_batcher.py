@@ -175,24 +175,30 @@ class ContinuousBatcher(Generic[R]):
 
     @asynccontextmanager
     async def submit(
-        self, rows: Sequence[R], *, deadline: float | None = None, booking: Booking | None = None
+        self,
+        rows: Sequence[R],
+        *,
+        deadline: float | None = None,
+        booking: Booking | None = None,
+        steps_after: int = 0,
     ) -> AsyncIterator[AsyncIterator[RowStepped[R]]]:
         """The events of `rows`, one a row and step, ending when all are finished. `deadline` in monotonic seconds.
 
-        With `booking` they are those announced, and have waited since then. Leaving the block, however it happens,
-        takes the rows out before the next step; a step under way may still touch them. Iterating raises what
-        `step_rows` raised, DeadlineExceeded, or ServiceUnavailable after `close`.
+        With `booking` they are those announced, or the first of them, and have waited since then; `steps_after` are
+        steps that will be submitted later. Leaving the block, however it happens, takes the rows out before the next
+        step; a step under way may still touch them. Iterating raises what `step_rows` raised, DeadlineExceeded, or
+        ServiceUnavailable after `close`.
         """
         if self._closed:
             raise ServiceUnavailable(self._worker.name, "the batcher is closed")
         now = self._clock()
         remaining_seconds(deadline, now=now)
-        group = object()
-        arrived = now
+        group, arrived = booking or object(), now
         if booking is not None:
             arrived = booking.arrived
             self._booked.pop(booking, None)
-        places = [Place(row, arrived, deadline, now, group=group) for row in rows if not row.finished]
+        coming = [row for row in rows if not row.finished]
+        places = [Place(row, arrived, deadline, now, group=group, steps_after=steps_after) for row in coming]
         submission = _Submission(places)
         self._owner.update(dict.fromkeys(places, submission))
         self._places.extend(places)

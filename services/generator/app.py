@@ -16,9 +16,13 @@ from diptych.serving.model_service import ModelServicer
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
 from diptych.v1 import generator_pb2_grpc, model_pb2_grpc
+from services.generator.animate import Animator
 from services.generator.generation import Generator
 from services.generator.models import TASK, GeneratorModels, Stages
 from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+# Bytes of an answer that are not the film.
+_ROOM_FOR_RECORDS = 64 * 1024
 
 
 class GeneratorConfig(ServiceConfig):
@@ -55,10 +59,12 @@ async def build(config: GeneratorConfig) -> ServiceServer:
         async with models.use(name):
             pass
     limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
-    generator = Generator(models, Admission(config.max_running, config.max_queue, telemetry=telemetry))
+    admission = Admission(config.max_running, config.max_queue, telemetry=telemetry)
+    generator = Generator(models, admission)
+    animator = Animator(models, admission, config.max_message_bytes - _ROOM_FOR_RECORDS)
 
     def add_services(server: grpc.aio.Server) -> None:
-        servicer = GeneratorServicer(models, generator, limits)
+        servicer = GeneratorServicer(models, generator, animator, limits)
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server)
         catalog = ModelServicer(repository, models.pool, tasks={TASK})
         model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)

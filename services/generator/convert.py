@@ -3,7 +3,7 @@
 import math
 import secrets
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -16,8 +16,8 @@ from diptych.v1 import generator_pb2, image_pb2
 
 _MOST_PROMPT_BYTES = 4096
 _MOST_IMAGES = 16
-_MOST_STEPS = 200
-_MOST_GUIDANCE = 50.0
+MOST_STEPS = 200
+MOST_GUIDANCE = 50.0
 _MOST_GUIDES = 4
 _DEFAULT_STRENGTH = 0.6
 _SEEDS = 2**64
@@ -63,17 +63,23 @@ class Order:
 
 
 @dataclass
-class _Reader:
-    """Reads one spec; faults are collected and valid stand-ins returned, so that reading goes on to the next field."""
+class Reader:
+    """Reads one message; faults are collected and valid stand-ins returned, so that reading goes on to the next field.
 
-    spec: generator_pb2.GenerationSpec
+    `prefix` is the message's own path in the request.
+    """
+
+    spec: Any
     offer: Offer
+    prefix: str = "spec."
     faults: list[FieldViolation] = field(default_factory=list)
 
     def fault(self, name: str, description: str) -> None:
-        self.faults.append(FieldViolation(f"spec.{name}", description))
+        """Takes down what is wrong with a field."""
+        self.faults.append(FieldViolation(f"{self.prefix}{name}", description))
 
     def prompt(self, name: str, *, required: bool) -> str:
+        """The text without blanks around it."""
         text: str = getattr(self.spec, name)
         size = len(text.encode())
         if size > _MOST_PROMPT_BYTES:
@@ -84,7 +90,8 @@ class _Reader:
         return text.strip()
 
     def count(self, name: str, default: int, most: int) -> int:
-        if not self.spec.HasField(name):  # type: ignore[arg-type]
+        """A whole number from 1 to `most`."""
+        if not self.spec.HasField(name):
             return default
         value: int = getattr(self.spec, name)
         if not 1 <= value <= most:
@@ -92,17 +99,19 @@ class _Reader:
             return default
         return value
 
-    def number(self, name: str, default: float, most: float) -> float:
-        if not self.spec.HasField(name):  # type: ignore[arg-type]
+    def number(self, name: str, default: float, most: float, *, least: float = 0.0) -> float:
+        """A number from `least` to `most`."""
+        if not self.spec.HasField(name):
             return default
         # To six digits: 0.6 travels as 0.60000002.
         value = float(getattr(self.spec, name))
-        if not (math.isfinite(value) and 0 <= value <= most):
-            self.fault(name, f"is {value:g}; give a number from 0 to {most:g}")
+        if not (math.isfinite(value) and least <= value <= most):
+            self.fault(name, f"is {value:g}; give a number from {least:g} to {most:g}")
             return default
         return round(value, 6)
 
     def side(self, name: Literal["width", "height"], default: int) -> int:
+        """A width or height that the model draws."""
         if not self.spec.HasField(name):
             return default
         value: int = getattr(self.spec, name)
@@ -112,12 +121,14 @@ class _Reader:
         return value
 
     def noise_schedule(self) -> str:
+        """One of the model's."""
         names = self.offer.pipeline.schedule_names
         if self.spec.noise_schedule and self.spec.noise_schedule not in names:
             self.fault("noise_schedule", f"is {self.spec.noise_schedule[:40]!r}; choose {', '.join(names)}")
         return self.spec.noise_schedule or self.offer.pipeline.default_schedule
 
     def output(self) -> Output:
+        """How pictures are written."""
         asked = self.spec.output
         for fault in output_faults(asked):
             self.fault(f"output.{fault.field}", fault.description)
@@ -143,6 +154,7 @@ class _Reader:
         return pixels, mask
 
     def guides(self) -> None:
+        """Counts reference and constraint pictures."""
         for name in ("references", "constraints"):
             if len(getattr(self.spec, name)) > _MOST_GUIDES:
                 self.fault(name, f"has {len(getattr(self.spec, name))} pictures; give at most {_MOST_GUIDES}")
@@ -153,10 +165,10 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
 
     InvalidRequest with every fault; Unsupported for what the contract names and the model does not do.
     """
-    reader = _Reader(spec, offer)
+    reader = Reader(spec, offer)
     defaults, sizes = offer.pipeline.defaults, offer.pipeline.sizes
-    if preview_interval > _MOST_STEPS:
-        reader.faults.append(FieldViolation("preview_interval", f"is {preview_interval}; give 0 to {_MOST_STEPS}"))
+    if preview_interval > MOST_STEPS:
+        reader.faults.append(FieldViolation("preview_interval", f"is {preview_interval}; give 0 to {MOST_STEPS}"))
     init_image, mask = reader.pictures()
     row = RowSpec(
         prompt=reader.prompt("prompt", required=True),
@@ -164,8 +176,8 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
         width=reader.side("width", sizes.native[0]),
         height=reader.side("height", sizes.native[1]),
         seed=spec.seed if spec.HasField("seed") else secrets.randbits(32),
-        num_inference_steps=reader.count("num_inference_steps", defaults.num_inference_steps, _MOST_STEPS),
-        guidance_scale=reader.number("guidance_scale", defaults.guidance_scale, _MOST_GUIDANCE),
+        num_inference_steps=reader.count("num_inference_steps", defaults.num_inference_steps, MOST_STEPS),
+        guidance_scale=reader.number("guidance_scale", defaults.guidance_scale, MOST_GUIDANCE),
         noise_schedule=reader.noise_schedule(),
         strength=reader.number("strength", _DEFAULT_STRENGTH, 1.0),
     )

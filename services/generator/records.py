@@ -32,7 +32,7 @@ def step_record(order: Order, drawn: Sequence[Pixels], clock: RequestClock) -> i
         service="generator",
         operation="generate" if order.init_image is None else "vary",
         models=[resolved.model],
-        timing=_timing(clock),
+        timing=timing(clock),
         width=resolved.width,
         height=resolved.height,
         effect=_effect(order, drawn),
@@ -59,7 +59,7 @@ def seconds(value: float) -> Duration:
     return duration
 
 
-def _timing(clock: RequestClock) -> image_pb2.Timing:
+def timing(clock: RequestClock) -> image_pb2.Timing:
     """Where the time went. Previews and steps of one request overlap, so the parts are kept within the whole."""
     total = clock.total_seconds()
     compute = min(clock.compute_seconds, total)

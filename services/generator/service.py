@@ -7,9 +7,9 @@ from typing import Any
 
 import grpc
 
-from diptych.errors import Unsupported
 from diptych.images import ImageLimits
 from diptych.v1 import generator_pb2, generator_pb2_grpc
+from services.generator.animate import Animator, read_walk
 from services.generator.convert import Offer, read_order
 from services.generator.generation import Event, Generator
 from services.generator.models import GeneratorModels
@@ -22,9 +22,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     """The stream is the path; the unary call drains it."""
 
-    def __init__(self, models: GeneratorModels, generator: Generator, limits: ImageLimits) -> None:
+    def __init__(self, models: GeneratorModels, generator: Generator, animator: Animator, limits: ImageLimits) -> None:
         self._models = models
         self._generator = generator
+        self._animator = animator
         self._limits = limits
 
     async def GenerateImage(
@@ -55,9 +56,12 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     async def StreamAnimateLatents(
         self, request: generator_pb2.StreamAnimateLatentsRequest, context: Context
     ) -> AsyncGenerator[generator_pb2.StreamAnimateLatentsResponse, None]:
-        """Unsupported."""
-        raise Unsupported("films through latent space are not drawn yet; draw single pictures with GenerateImage")
-        yield  # Makes this a stream.
+        """A film, frame by frame."""
+        async with self._models.use(request.model) as model:
+            walk = await asyncio.to_thread(read_walk, request, Offer(model.pipeline, model.ref, self._limits))
+            async with aclosing(self._animator.draw(model, walk)) as events:
+                async for event in events:
+                    yield event
 
     async def _events(self, spec: generator_pb2.GenerationSpec, preview_interval: int) -> AsyncGenerator[Event, None]:
         async with self._models.use(spec.model) as model:

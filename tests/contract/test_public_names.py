@@ -28,6 +28,8 @@ PUBLIC = [
     "Event",
     "FailedPrecondition",
     "FieldViolation",
+    "Film",
+    "FilmResult",
     "GenerateResult",
     "InternalError",
     "InvalidRequest",
@@ -62,6 +64,10 @@ COMMANDS = {
     "generate": {
         *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
         *("model", "json", "address", "timeout"),
+    },
+    "animate_latents": {
+        *("prompts", "output", "seed", "duration", "fps", "loop", "steps", "guidance", "size", "negative", "model"),
+        *("json", "address", "timeout"),
     },
     "edit": {"file", "operations", "output", "quality", "json", "lossless", "metadata", "address", "timeout"},
     "analyze": {"file", "json", "address", "timeout"},

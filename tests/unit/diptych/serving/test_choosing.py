@@ -175,3 +175,11 @@ def test_a_long_request_is_served_though_short_ones_never_stop_coming() -> None:
         places = [other for other in places if not other.row.finished]
         now += 1
         assert now < 50 / AGING + 60
+
+
+def test_rows_still_to_come_count_as_work_of_their_group_and_keep_its_order() -> None:
+    film = [Place(Toy(5), 0.0, group="film", steps_after=after) for after in (40, 35, 30)]
+    single = place(44)
+    assert in_order([*film, single], Steady(), now=0) == [single, *film]  # 15 here and 30 to come
+    single = place(46)
+    assert in_order([*film, single], Steady(), now=0) == [*film, single]
