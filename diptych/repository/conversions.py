@@ -11,10 +11,14 @@ from diptych.repository.manifest import Conversion, FfdnetConversion, JoinConver
 
 def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[str, Path], target: Path) -> None:
     """Writes `target` from the members' files; DataCorrupted if they are not what the conversion wants."""
+    # What is imported here needs the onnx package; listing and verifying models does without.
     if isinstance(conversion, JoinConversion):
         _join(conversion.resource, members, files, target)
+        if conversion.lean is not None:
+            from diptych.repository.lean import write_lean
+
+            write_lean(target, conversion.lean, target)
         return
-    # Only these conversions need the onnx package; listing and verifying models does without.
     if isinstance(conversion, TfjsConversion):
         from diptych.repository import tfjs
 

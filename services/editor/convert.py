@@ -14,7 +14,13 @@ from services.editor.selection import SelectionRequest, read_selection
 
 MOST_OPERATIONS = 32
 # What a `model` in these operations must be for.
-_TASKS = {"remove_background": MATTING, "denoise": DENOISE, "upscale": UPSCALE}
+_TASKS = {
+    "remove_background": MATTING,
+    "replace_background": MATTING,
+    "blur_background": MATTING,
+    "denoise": DENOISE,
+    "upscale": UPSCALE,
+}
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from diptych.images import Mask, Pixels, flatten
 from services.editor.color_spaces import Floats
+from services.editor.content import looks_drawn
 from services.editor.context import EditContext
 from services.editor.plain_ground import mend
 from services.editor.resampling import resample, resample_plane
@@ -14,6 +15,10 @@ from services.editor.resampling import resample, resample_plane
 DEFAULT_MODEL = "isnet"
 # A subject that fills less than this share of the picture is none.
 _LEAST_SHARE = 1e-4
+# Parts of a matte above this value are told apart; those smaller than both shares, of the picture and of the largest
+# part, are specks.
+_DOUBT = 0.1
+_SPECK_SHARE, _SPECK_OF_LARGEST = 4e-4, 0.01
 
 
 async def find_subject(pixels: Pixels, context: EditContext, model: str = "") -> Mask:
@@ -21,13 +26,14 @@ async def find_subject(pixels: Pixels, context: EditContext, model: str = "") ->
     opened = await context.model(model or DEFAULT_MODEL)
     defaults = opened.manifest.defaults
     side = opened.fixed_size[0] if opened.fixed_size is not None else int(defaults.get("side", 1024))
-    border = round(max(pixels.shape[:2]) * float(defaults.get("border", 0.0)))
     mean, scale = float(defaults.get("mean", 0.0)), float(defaults.get("scale", 255.0))
     visible = await context.compute(_on_contrast, pixels)
+    drawn = await context.compute(looks_drawn, visible)
+    border = round(max(pixels.shape[:2]) * float(defaults.get("border", 0.0))) if drawn else 0
     planes = await context.compute(_enter, visible, side, border, mean, scale)
     answer = await opened.run(planes, context.deadline)
     matte = await context.compute(_leave, answer[0], pixels.shape[1], pixels.shape[0], border)
-    refined = await context.compute(mend, visible, matte)
+    refined = await context.compute(mend, visible, matte) if drawn else None
     if refined is not None:
         context.method("plain-ground", "opencv")
         matte = refined
@@ -68,6 +74,20 @@ def _on_contrast(pixels: Pixels) -> Pixels:
     return flatten(pixels, (0, 0, 0) if bright else (255, 255, 255))
 
 
+def _without_specks(matte: Floats) -> Floats:
+    """The matte without what is small and lies apart: a network's doubts, not a subject."""
+    found = (matte > _DOUBT).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
+    if count <= 2:
+        return matte
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    speck = areas < min(_SPECK_SHARE * matte.size, _SPECK_OF_LARGEST * int(areas.max()))
+    unwanted = np.concatenate([[False], speck])[labels]
+    # The soft rim of a speck goes with it.
+    around = cv2.dilate(unwanted.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return np.where(around & (unwanted | (found == 0)), 0, matte).astype(np.float32)
+
+
 def _enter(pixels: Pixels, side: int, border: int, mean: float, scale: float) -> Floats:
     """(3, side, side) float32: the picture, its edge repeated outwards by `border` pixels, squeezed to a square."""
     height, width = pixels.shape[:2]
@@ -82,7 +102,8 @@ def _enter(pixels: Pixels, side: int, border: int, mean: float, scale: float) ->
 
 
 def _leave(matte: Floats, width: int, height: int, border: int) -> Mask:
-    """(height, width) float32 0..1: the square answer without its border, at the picture's size."""
+    """(height, width) float32 0..1: the square answer without its border and specks, at the picture's size."""
+    matte = _without_specks(matte)
     side = matte.shape[0]
     share = side / (max(height, width) + 2 * border)
     inner_width, inner_height = max(1, round(width * share)), max(1, round(height * share))

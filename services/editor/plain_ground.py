@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from diptych.images import Mask, Pixels
-from services.editor.content import looks_drawn
 
 # Euclidean distances in 8-bit sRGB: as good as the ground; certainly not the ground.
 _SAME, _OTHER = 18.0, 48.0
@@ -15,13 +14,12 @@ _PLAIN_RIM = 0.7
 
 
 def mend(pixels: Pixels, matte: Mask) -> Mask | None:
-    """The matte of (H, W, 3) with what differs from the ground filled in and the ground itself cleared.
+    """The matte of a drawing, (H, W, 3), with what differs from the ground filled in and the ground itself cleared.
 
-    None where the picture is no drawing or its rim is not of one colour: then nothing is known that the network did
-    not see.
+    None where its rim is not of one colour: then nothing is known that the network did not see.
     """
     ground = _ground_color(pixels)
-    if ground is None or not looks_drawn(pixels):
+    if ground is None:
         return None
     distance = np.sqrt(np.square(pixels.astype(np.float32) - ground).sum(axis=2))
     reach = 1 + 2 * max(2, max(pixels.shape[:2]) // 64)

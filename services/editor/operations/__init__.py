@@ -7,7 +7,18 @@ from typing import Any
 from diptych.images import Pixels
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.operations import analyze, color_correct, crop, denoise, remove_background, resize, rotate, upscale
+from services.editor.operations import (
+    analyze,
+    blur_background,
+    color_correct,
+    crop,
+    denoise,
+    remove_background,
+    replace_background,
+    resize,
+    rotate,
+    upscale,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,8 @@ EDITS = {
     for edit in (
         Edit("remove_background", remove_background.read, remove_background.apply),
         Edit("denoise", denoise.read, denoise.apply, selectable=True),
+        Edit("replace_background", replace_background.read, replace_background.apply, selectable=True),
+        Edit("blur_background", blur_background.read, blur_background.apply, selectable=True),
         Edit("upscale", upscale.read, upscale.apply),
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
         Edit("crop", crop.read, crop.apply),

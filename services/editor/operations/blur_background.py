@@ -1,0 +1,103 @@
+"""Blurs what lies behind the subject, more where it is further away."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.images import Mask, Pixels
+from diptych.v1 import editor_pb2
+from services.editor.context import EditContext
+from services.editor.edges import decontaminate
+from services.editor.faults import Faults
+from services.editor.lens_blur import defocused
+from services.editor.matting import DEFAULT_MODEL, box_of, find_subject
+from services.editor.selection import blend
+
+_MOST_RADIUS = 200.0
+_DEFAULT_SHARE = 0.02
+# Radii that are drawn, as shares of the full one; between them pixels are mixed.
+_STEPS = (0.0, 0.25, 0.5, 1.0)
+# A subject that comes this near to the lower edge, as a share of the height, is cut by it: all else is behind.
+_STANDING_ROOM = 0.02
+_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`radius` in pixels, None for the default; `model` empty for the default."""
+
+    radius: float | None
+    model: str
+
+
+def read(message: editor_pb2.BlurBackground, faults: Faults) -> Parameters:
+    """The parameters."""
+    radius = faults.number(message, "radius", 0, _MOST_RADIUS, 0) if message.HasField("radius") else None
+    return Parameters(radius, message.model)
+
+
+async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
+    """The picture with its subject sharp and the rest out of focus; alpha stays."""
+    radius = parameters.radius
+    if radius is None:
+        radius = min(_MOST_RADIUS, _DEFAULT_SHARE * max(image.shape[:2]))
+    context.note(radius=radius, model=parameters.model or DEFAULT_MODEL)
+    matte = await find_subject(image, context, parameters.model)
+    context.progress(0.6)
+    context.method("lens-blur", "opencv")
+    if radius < 0.5:
+        return image
+    blurred = await context.compute(refocus, image, matte, radius)
+    return blurred if context.selection is None else await context.compute(blend, image, blurred, context.selection)
+
+
+def refocus(image: Pixels, matte: Mask, radius: float) -> Pixels:
+    """(H, W, 3|4): sharp where `matte` is 1, else blurred by up to `radius` pixels."""
+    colors = np.ascontiguousarray(image[..., :3])
+    seen = 1 - matte
+    if image.shape[2] == 4:
+        seen = seen * (image[..., 3] / np.float32(255))
+    # What the matte only grazes is mixed with the subject: it would bring a halo along.
+    seen = np.where(seen > 0.9, seen, 0).astype(np.float32)
+    levels = [colors, *(defocused(colors, seen, radius * step) for step in _STEPS[1:])]
+    depth = distance_behind(matte)
+    front = decontaminate(colors, matte)
+    result = image.copy()
+    for top in range(0, image.shape[0], _ROWS):
+        rows = slice(top, top + _ROWS)
+        share = matte[rows, :, np.newaxis]
+        behind = _between([level[rows] for level in levels], depth[rows])
+        result[rows, :, :3] = np.rint(front[rows] * share + behind * (1 - share))
+    return result
+
+
+def distance_behind(matte: Mask) -> Mask:
+    """(H, W) 0..1: how far from the plane in focus each pixel is guessed to be, from where the subject is.
+
+    A subject that stands in the picture stands on something: that is in focus at its foot and recedes upwards to the
+    subject's own height, and less below. A subject that the lower edge cuts has everything behind it.
+    """
+    height, width = matte.shape
+    box = box_of(matte)
+    if box is None or box[3] >= height * (1 - _STANDING_ROOM):
+        return np.ones_like(matte)
+    left, top, right, foot = box
+    reach = max(0.5 * (foot - top), 0.08 * height)
+    y = np.arange(height, dtype=np.float32)[:, np.newaxis] + 0.5
+    vertical = np.where(y < foot, (foot - y) / reach, (y - foot) / (1.4 * reach))
+    x = np.arange(width, dtype=np.float32)[np.newaxis] + 0.5
+    aside = np.maximum(np.maximum(left - x, x - right), 0) / max(width, height)
+    far = np.hypot(vertical, aside).clip(0, 1)
+    # Smooth at both ends.
+    smooth: Mask = (far * far * (3 - 2 * far)).astype(np.float32)
+    return smooth
+
+
+def _between(levels: list[Pixels], depth: Mask) -> np.ndarray:
+    """(h, w, 3) float32: the blurred pictures mixed so that each pixel has the blur of its depth."""
+    result = levels[0].astype(np.float32)
+    for low, high, level in zip(_STEPS, _STEPS[1:], levels[1:], strict=False):
+        share = ((depth - low) / (high - low)).clip(0, 1)[..., np.newaxis]
+        if share.any():
+            result += (level - result) * share
+    return result
