@@ -27,11 +27,11 @@ def defocused(pixels: Pixels, seen: Mask, radius: float) -> Pixels:
     blurred: Any = cv2.filter2D(lit, -1, kernel, borderType=cv2.BORDER_REFLECT)
     shares: Any = cv2.filter2D(weight, -1, kernel, borderType=cv2.BORDER_REFLECT).clip(0, 1)
     filled = _spread(blurred, shares)
-    encoded = np.rint(to_encoded(filled.clip(0, 1)) * 255).astype(np.uint8)
+    encoded: Pixels = np.rint(to_encoded(filled.clip(0, 1)) * 255).astype(np.uint8)
     if factor == 1:
         return encoded
-    sized: Pixels = cv2.resize(encoded, (width, height), interpolation=cv2.INTER_CUBIC)
-    return sized
+    sized: Any = cv2.resize(encoded, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(sized, np.uint8)
 
 
 def disc(radius: float) -> Floats:

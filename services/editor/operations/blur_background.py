@@ -54,11 +54,10 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 def refocus(image: Pixels, matte: Mask, radius: float) -> Pixels:
     """(H, W, 3|4): sharp where `matte` is 1, else blurred by up to `radius` pixels."""
     colors = np.ascontiguousarray(image[..., :3])
-    seen = 1 - matte
+    # What the matte even grazes is mixed with the subject: it would bring a halo along.
+    seen: Mask = np.where(matte < 0.1, 1 - matte, 0).astype(np.float32)
     if image.shape[2] == 4:
-        seen = seen * (image[..., 3] / np.float32(255))
-    # What the matte only grazes is mixed with the subject: it would bring a halo along.
-    seen = np.where(seen > 0.9, seen, 0).astype(np.float32)
+        seen *= image[..., 3] / np.float32(255)
     levels = [colors, *(defocused(colors, seen, radius * step) for step in _STEPS[1:])]
     depth = distance_behind(matte)
     front = decontaminate(colors, matte)
