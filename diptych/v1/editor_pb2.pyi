@@ -198,25 +198,28 @@ class Selection(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     FEATHER_FIELD_NUMBER: _builtins.int
     INVERT_FIELD_NUMBER: _builtins.int
+    REFINE_FIELD_NUMBER: _builtins.int
     label: _builtins.str
-    """Things of this name, such as "dog"."""
+    """All things of this name, such as "dog", "phone", "face" or "text"."""
     subject: _builtins.bool
     """The main subject; must be true."""
     feather: _builtins.float
     """Soft edge, pixels, 0 to 200. Default 0."""
     invert: _builtins.bool
     """Select all but this. Default false."""
+    refine: _builtins.bool
+    """With `box`: select the outline of the thing in it, not the rectangle. Default false."""
     @_builtins.property
     def mask(self) -> _image_pb2.Image:
         """White is selected. The picture's size."""
 
     @_builtins.property
     def box(self) -> _image_pb2.Box:
-        """A rectangle."""
+        """A rectangle; with `refine`, the thing in it."""
 
     @_builtins.property
     def point(self) -> _image_pb2.Point:
-        """The thing at this place."""
+        """The thing at this place; in a drawing, the area of its colour."""
 
     def __init__(
         self,
@@ -228,10 +231,11 @@ class Selection(_message.Message):
         subject: _builtins.bool = ...,
         feather: _builtins.float | None = ...,
         invert: _builtins.bool = ...,
+        refine: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "box", b"box", "feather", b"feather", "label", b"label", "mask", b"mask", "point", b"point", "subject", b"subject", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "box", b"box", "feather", b"feather", "invert", b"invert", "label", b"label", "mask", b"mask", "point", b"point", "subject", b"subject", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "box", b"box", "feather", b"feather", "invert", b"invert", "label", b"label", "mask", b"mask", "point", b"point", "refine", b"refine", "subject", b"subject", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__feather: _TypeAlias = _typing.Literal["feather"]  # noqa: Y015
     _WhichOneofArgType__feather: _TypeAlias = _typing.Literal["_feather", b"_feather"]  # noqa: Y015

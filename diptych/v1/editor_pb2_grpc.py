@@ -88,7 +88,7 @@ class EditorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SelectRegion(self, request, context):
-        """A mask for a part of a picture.
+        """A mask for a part of a picture. A label that names nothing in it gives an empty mask; the same in an edit is an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

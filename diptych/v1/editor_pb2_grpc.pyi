@@ -40,7 +40,7 @@ class EditorServiceStub:
     AnalyzeImage: _grpc.UnaryUnaryMultiCallable[_editor_pb2.AnalyzeImageRequest, _editor_pb2.AnalyzeImageResponse]
     """What is in a picture, and how it is lit."""
     SelectRegion: _grpc.UnaryUnaryMultiCallable[_editor_pb2.SelectRegionRequest, _editor_pb2.SelectRegionResponse]
-    """A mask for a part of a picture."""
+    """A mask for a part of a picture. A label that names nothing in it gives an empty mask; the same in an edit is an error."""
     StreamAnimateImage: _grpc.UnaryStreamMultiCallable[_editor_pb2.StreamAnimateImageRequest, _editor_pb2.StreamAnimateImageResponse]
     """A still into motion. Order: one `accepted`, `progress` for each frame, one `completed` with the film."""
 
@@ -56,7 +56,7 @@ class EditorServiceAsyncStub(EditorServiceStub):
     AnalyzeImage: _aio.UnaryUnaryMultiCallable[_editor_pb2.AnalyzeImageRequest, _editor_pb2.AnalyzeImageResponse]  # type: ignore[assignment]
     """What is in a picture, and how it is lit."""
     SelectRegion: _aio.UnaryUnaryMultiCallable[_editor_pb2.SelectRegionRequest, _editor_pb2.SelectRegionResponse]  # type: ignore[assignment]
-    """A mask for a part of a picture."""
+    """A mask for a part of a picture. A label that names nothing in it gives an empty mask; the same in an edit is an error."""
     StreamAnimateImage: _aio.UnaryStreamMultiCallable[_editor_pb2.StreamAnimateImageRequest, _editor_pb2.StreamAnimateImageResponse]  # type: ignore[assignment]
     """A still into motion. Order: one `accepted`, `progress` for each frame, one `completed` with the film."""
 
@@ -93,7 +93,7 @@ class EditorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _editor_pb2.SelectRegionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_editor_pb2.SelectRegionResponse, _abc.Awaitable[_editor_pb2.SelectRegionResponse]]:
-        """A mask for a part of a picture."""
+        """A mask for a part of a picture. A label that names nothing in it gives an empty mask; the same in an edit is an error."""
 
     @_abc_1.abstractmethod
     def StreamAnimateImage(

@@ -116,10 +116,7 @@ def _operation(message: editor_pb2.Operation, faults: Faults, unsupported: list[
     selection = None
     if message.HasField("selection"):
         if edit.selectable:
-            try:
-                selection = read_selection(message.selection, faults / "selection")
-            except Unsupported as error:
-                unsupported.append(error.message)
+            selection = read_selection(message.selection, faults / "selection")
         else:
             (faults / "selection").add(f"cannot bind {name}, which acts on the whole picture; leave it out")
     model = inner.model if name in _TASKS else ""

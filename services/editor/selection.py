@@ -8,71 +8,127 @@ from typing import Any
 import cv2
 import numpy as np
 
-from diptych.errors import InvalidRequest, Unsupported
+from diptych.errors import InvalidRequest
 from diptych.images import ImageLimits, Mask, Pixels, decode_mask
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
+from services.editor.finding import Found, find_at, find_in, find_named, whole
 from services.editor.matting import find_subject
+from services.editor.seeing import names
 
 _MOST_FEATHER = 200.0
-_SERVED = "mask, box and subject"
+_MOST_LABEL = 100
 
 
 @dataclass(frozen=True)
 class SelectionRequest:
-    """A checked selection; exactly one of `mask`, `box`, `subject` is set."""
+    """A checked selection; exactly one of `mask`, `box`, `point`, `label`, `subject` is set."""
 
     path: str
     mask: image_pb2.Image | None
     box: image_pb2.Box | None
+    point: image_pb2.Point | None
+    label: str
     subject: bool
     feather: float
     invert: bool
+    refine: bool
 
 
 def read_selection(message: editor_pb2.Selection, faults: Faults) -> SelectionRequest:
-    """The selection of a request, its faults recorded; Unsupported for targets that are not served."""
+    """The selection of a request, its faults recorded."""
     target = message.WhichOneof("target")
-    if target in ("point", "label"):
-        raise Unsupported(f"{faults.path}.{target}: selecting by {target} is not served here; {_SERVED} are")
     if target is None:
         faults.add("points at nothing; set one of mask, box, point, label, subject")
     if target == "box" and (message.box.width == 0 or message.box.height == 0):
         (faults / "box").add("is empty; give a width and a height of at least 1")
     if target == "subject" and not message.subject:
         (faults / "subject").add("is false; set it to true, or select by mask or box")
+    if target == "label":
+        _check_label(message.label, faults / "label")
+    if message.refine and target != "box":
+        (faults / "refine").add("goes with a box only; leave it out")
     feather = faults.number(message, "feather", 0, _MOST_FEATHER, 0)
     return SelectionRequest(
         path=faults.path,
         mask=message.mask if target == "mask" else None,
         box=message.box if target == "box" else None,
+        point=message.point if target == "point" else None,
+        label=message.label if target == "label" else "",
         subject=target == "subject",
         feather=feather,
         invert=message.invert,
+        refine=message.refine,
     )
 
 
 async def resolve(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Mask:
-    """(H, W) float32 0..1. InvalidRequest when mask or box do not fit the picture."""
+    """(H, W) float32 0..1, where an operation may act.
+
+    InvalidRequest when mask, box or point do not fit the picture, or a label names nothing that is in it: an edit of
+    what is not there would silently be none.
+    """
+    found = await find(request, pixels, context)
+    if request.label and not (found.score and found.mask.any()):
+        raise InvalidRequest.single(
+            f"{request.path}.label",
+            f"no {request.label} was found in this picture; name something else, or select by box, point or mask",
+        )
+    return found.mask
+
+
+async def find(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Found:
+    """What is selected; nothing, also when it is inverted, for a label that names nothing in the picture."""
+    found = await _target(request, pixels, context)
+    if request.label and not found.score:
+        return found
+    return Found(await context.compute(_finish, found.mask, request.feather, request.invert), found.score)
+
+
+async def _target(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Found:
     height, width = pixels.shape[:2]
     if request.mask is not None:
         mask = await context.compute(_decode, request.mask, width, height, f"{request.path}.mask", context.limits)
-    elif request.box is not None:
-        mask = _box_mask(request.box, width, height, f"{request.path}.box")
-    else:
-        mask = await find_subject(pixels, context)
-    return await context.compute(_finish, mask, request.feather, request.invert)
+        return Found(mask, 1.0)
+    if request.box is not None:
+        check_box(request.box, width, height, f"{request.path}.box")
+        left, top = request.box.x, request.box.y
+        edges = (left, top, left + request.box.width, top + request.box.height)
+        if request.refine:
+            return await find_in(pixels, np.array(edges, np.float32), context)
+        return Found(_box_mask(edges, width, height), 1.0)
+    if request.point is not None:
+        if request.point.x >= width or request.point.y >= height:
+            raise InvalidRequest.single(
+                f"{request.path}.point",
+                f"is at {request.point.x}, {request.point.y}, but the picture at this point is {width} x {height}; "
+                "keep inside it",
+            )
+        return await find_at(pixels, request.point.x, request.point.y, context)
+    if request.label:
+        return await find_named(pixels, request.label, context)
+    return whole(await find_subject(pixels, context))
+
+
+def _check_label(label: str, faults: Faults) -> None:
+    if not label.strip() or len(label) > _MOST_LABEL:
+        faults.add(f"has {len(label)} characters; name a thing in 1 to {_MOST_LABEL}")
+    elif not names.meaning(label):
+        near = ", ".join(names.similar(label))
+        faults.add(
+            f"is {label[:40]!r}, which cannot be found by name here; try {near}, or select by box, point or mask"
+        )
 
 
 def _decode(mask: image_pb2.Image, width: int, height: int, field: str, limits: ImageLimits) -> Mask:
     return decode_mask(mask, (width, height), field=field, limits=limits)
 
 
-def _box_mask(box: image_pb2.Box, width: int, height: int, field: str) -> Mask:
-    check_box(box, width, height, field)
+def _box_mask(edges: tuple[int, int, int, int], width: int, height: int) -> Mask:
+    left, top, right, bottom = edges
     mask = np.zeros((height, width), np.float32)
-    mask[box.y : box.y + box.height, box.x : box.x + box.width] = 1
+    mask[top:bottom, left:right] = 1
     return mask
 
 

@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 
 from diptych.errors import Unsupported
-from diptych.images import Mask, Pixels, to_message
+from diptych.images import Pixels, to_message
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
 from diptych.v1 import editor_pb2, editor_pb2_grpc, image_pb2
@@ -17,6 +17,7 @@ from services.editor.context import EditContext
 from services.editor.convert import analysis_kinds, check_image, edit_request, select_request
 from services.editor.editing import Editor, timing
 from services.editor.faults import Faults
+from services.editor.finding import Found
 from services.editor.looking import kinds_to_find, look
 from services.editor.matting import box_of
 
@@ -74,16 +75,16 @@ class EditorServicer(editor_pb2_grpc.EditorServiceServicer):
     async def SelectRegion(
         self, request: editor_pb2.SelectRegionRequest, context: Context
     ) -> editor_pb2.SelectRegionResponse:
-        """A mask for a box, a mask (softened or turned round) or the main subject."""
+        """A mask for what is pointed at; an empty one where a label names nothing in the picture."""
         wanted = select_request(request)
         current = current_request()
         async with self._admission.permit(current.deadline):
             pixels = await self._editor.decode(request.image, "image")
             surroundings = self._editor.surroundings("selection", current.deadline)
-            mask = await selection.resolve(wanted, pixels, surroundings)
+            found = await selection.find(wanted, pixels, surroundings)
             if not surroundings.used:
                 surroundings.method("selection", "numpy")
-            answer = await surroundings.compute(_answer, mask)
+            answer = await surroundings.compute(_answer, found)
         answer.record.CopyFrom(_record("select", surroundings, pixels))
         return answer
 
@@ -102,14 +103,14 @@ class EditorServicer(editor_pb2_grpc.EditorServiceServicer):
                 yield event
 
 
-def _answer(mask: Mask) -> editor_pb2.SelectRegionResponse:
+def _answer(found: Found) -> editor_pb2.SelectRegionResponse:
     """Mask, box and score; no box and score 0 when nothing is selected."""
-    answer = editor_pb2.SelectRegionResponse(mask=to_message(np.rint(mask * 255).astype(np.uint8)))
-    box = box_of(mask)
+    answer = editor_pb2.SelectRegionResponse(mask=to_message(np.rint(found.mask * 255).astype(np.uint8)))
+    box = box_of(found.mask)
     if box is not None:
         left, top, right, bottom = box
         answer.box.CopyFrom(image_pb2.Box(x=left, y=top, width=right - left, height=bottom - top))
-        answer.score = float(mask[mask >= 0.5].mean())
+        answer.score = found.score
     return answer
 
 

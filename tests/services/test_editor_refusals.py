@@ -154,7 +154,7 @@ async def test_operations_that_are_not_served(channel: grpc.aio.Channel, name: s
 async def test_other_things_that_are_not_served(channel: grpc.aio.Channel) -> None:
     bound = op("color_correct")
     bound.selection.label = "dog"
-    assert "label" in (await refused(channel, house.spec(house.picture(), bound))).message
+    assert "centernet" in (await refused(channel, house.spec(house.picture(), bound))).message
     stub = editor_pb2_grpc.EditorServiceStub(channel)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.AnalyzeImage(

@@ -37,7 +37,7 @@ async def test_everything_that_can_be_found_is_found_by_default() -> None:
     assert points.shape == (468, 2)
     # Measured by eye on the picture: the outer corners of the eyes, the tip of the nose.
     for index, place in {33: (193, 100), 263: (259, 103), 1: (225, 125)}.items():
-        assert np.hypot(*(points[index] - place)) < 5, (index, points[index])
+        assert np.hypot(*(points[index] - place)) < 8, (index, points[index])
     assert [one.label for one in found.objects] == ["person"]
     assert overlap(found.objects[0].box, (8, 5, 370, 512)) > 0.85
     assert not found.text and found.safety["neutral"] > 0.8 and found.safety["unsafe"] < 0.1
