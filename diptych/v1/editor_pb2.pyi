@@ -88,7 +88,7 @@ class _ExtendModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExtendMode
     EXTEND_MODE_MIRROR: _ExtendMode.ValueType  # 1
     """The picture, mirrored."""
     EXTEND_MODE_BLUR: _ExtendMode.ValueType  # 2
-    """The picture, enlarged and blurred."""
+    """What is at the edge, mirrored, and blurred more and more."""
     EXTEND_MODE_COLOR: _ExtendMode.ValueType  # 3
     """One colour."""
 
@@ -100,7 +100,7 @@ EXTEND_MODE_UNSPECIFIED: ExtendMode.ValueType  # 0
 EXTEND_MODE_MIRROR: ExtendMode.ValueType  # 1
 """The picture, mirrored."""
 EXTEND_MODE_BLUR: ExtendMode.ValueType  # 2
-"""The picture, enlarged and blurred."""
+"""What is at the edge, mirrored, and blurred more and more."""
 EXTEND_MODE_COLOR: ExtendMode.ValueType  # 3
 """One colour."""
 Global___ExtendMode: _TypeAlias = ExtendMode  # noqa: Y015
@@ -888,12 +888,17 @@ class Crop(_message.Message):
     ASPECT_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
+    SUBJECT_ASPECT_FIELD_NUMBER: _builtins.int
     aspect: _builtins.str
     """The largest rectangle of this aspect, "W:H" such as "16:9" or "1:1"."""
     subject: _builtins.bool
     """The opaque or main subject with `margin` around it; must be true."""
     margin: _builtins.float
     """With `subject`: margin as a share of the subject's long side, 0 to 1. Default 0.05."""
+    subject_aspect: _builtins.str
+    """With `subject`: the smallest rectangle of this aspect, "W:H", around subject and margin; where the picture is too small
+    for it, the largest in the picture. Default: the subject's own.
+    """
     @_builtins.property
     def box(self) -> _image_pb2.Box:
         """A rectangle inside the picture."""
@@ -905,10 +910,11 @@ class Crop(_message.Message):
         aspect: _builtins.str = ...,
         subject: _builtins.bool = ...,
         margin: _builtins.float | None = ...,
+        subject_aspect: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "subject_aspect", b"subject_aspect"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
     _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015

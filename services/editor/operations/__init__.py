@@ -13,6 +13,7 @@ from services.editor.operations import (
     color_correct,
     crop,
     denoise,
+    extend,
     remove_background,
     replace_background,
     resize,
@@ -45,6 +46,7 @@ EDITS = {
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
         Edit("crop", crop.read, crop.apply),
         Edit("resize", resize.read, resize.apply),
+        Edit("extend", extend.read, extend.apply),
         Edit("rotate", rotate.read, rotate.apply),
         Edit("analyze", analyze.read, analyze.apply),
     )

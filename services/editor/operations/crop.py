@@ -21,6 +21,7 @@ class Parameters:
     box: image_pb2.Box | None
     aspect: float | None
     margin: float
+    subject_aspect: float | None = None
 
 
 def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
@@ -32,10 +33,15 @@ def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
         (faults / "box").add("is empty; give a width and a height of at least 1")
     if area == "subject" and not message.subject:
         (faults / "subject").add("is false; set it to true, or give box or aspect")
-    if area != "subject" and message.HasField("margin"):
-        (faults / "margin").add("goes with subject only; leave it out")
-    aspect = (faults / "aspect").aspect(message.aspect) if area == "aspect" else None
-    return Parameters(message.box if area == "box" else None, aspect, faults.number(message, "margin", 0, 1, _MARGIN))
+    given = {"margin": message.HasField("margin"), "subject_aspect": bool(message.subject_aspect)}
+    for name in (name for name in given if given[name] and area != "subject"):
+        (faults / name).add("goes with subject only; leave it out")
+    return Parameters(
+        box=message.box if area == "box" else None,
+        aspect=(faults / "aspect").aspect(message.aspect) if area == "aspect" else None,
+        margin=faults.number(message, "margin", 0, 1, _MARGIN),
+        subject_aspect=(faults / "subject_aspect").aspect(message.subject_aspect) if given["subject_aspect"] else None,
+    )
 
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
@@ -53,13 +59,28 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
         found = await subject_box(image, context)
         if found is None:
             raise context.fault("subject", "is nowhere to be found in this picture; give box or aspect")
-        margin = round(max(found[2] - found[0], found[3] - found[1]) * parameters.margin)
-        left, top = max(0, found[0] - margin), max(0, found[1] - margin)
-        right, bottom = min(width, found[2] + margin), min(height, found[3] + margin)
+        left, top, right, bottom = around(found, width, height, parameters)
         context.note(margin=parameters.margin)
     context.note(box=f"{left},{top},{right - left},{bottom - top}")
     context.method("crop", "numpy")
     return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def around(
+    subject: tuple[int, int, int, int], width: int, height: int, parameters: Parameters
+) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of what is kept around a subject: its margin, and the aspect if one is asked for."""
+    margin = round(max(subject[2] - subject[0], subject[3] - subject[1]) * parameters.margin)
+    left, top = max(0, subject[0] - margin), max(0, subject[1] - margin)
+    right, bottom = min(width, subject[2] + margin), min(height, subject[3] + margin)
+    if parameters.subject_aspect is None:
+        return left, top, right, bottom
+    aspect = parameters.subject_aspect
+    wide = max(right - left, round((bottom - top) * aspect))
+    kept_width, kept_height = min((wide, max(1, round(wide / aspect))), largest(width, height, aspect))
+    new_left = min(max(0, (left + right - kept_width) // 2), width - kept_width)
+    new_top = min(max(0, (top + bottom - kept_height) // 2), height - kept_height)
+    return new_left, new_top, new_left + kept_width, new_top + kept_height
 
 
 def largest(width: int, height: int, aspect: float) -> tuple[int, int]:

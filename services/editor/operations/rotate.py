@@ -3,17 +3,14 @@
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from diptych.images import Pixels, flatten, to_rgba
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
+from services.editor.horizon import find_tilt
 from services.editor.resampling import turn, turned_size
-
-# A horizon further off than this is meant to be so; one nearer than this is level.
-_MOST_TILT, _LEAST_TILT = 15.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     if parameters.straighten:
         tilt = await context.compute(find_tilt, image)
         context.note(straighten_angle=-tilt if tilt else 0.0)
-        context.method("hough-lines", "opencv")
+        context.method("line-segments", "opencv")
         if tilt:
             if parameters.expand:
                 context.check_size(*turned_size(image.shape[1], image.shape[0], -tilt), "straighten")
@@ -91,34 +88,3 @@ def _inner_size(width: int, height: int, angle: float) -> tuple[int, int]:
     share = min(width / (width * cos + height * sin), height / (width * sin + height * cos))
     # Two pixels less: the turned edge itself is soft.
     return max(1, int(width * share) - 2), max(1, int(height * share) - 2)
-
-
-def find_tilt(image: Pixels) -> float:
-    """Degrees clockwise by which the picture's long lines lean from level and upright; 0 when there are too few.
-
-    Probabilistic Hough transform (Matas 2000); the angle on which most line length agrees.
-    """
-    grey = cv2.cvtColor(flatten(np.ascontiguousarray(image)), cv2.COLOR_RGB2GRAY)
-    shrink = min(1.0, 1000 / max(grey.shape))
-    if shrink < 1:
-        grey = cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    side = min(grey.shape)
-    cv2.setRNGSeed(0)
-    edges = cv2.Canny(cv2.GaussianBlur(grey, (0, 0), 1.2), 40, 120)
-    lines = cv2.HoughLinesP(edges, 1, np.pi / 1440, max(30, side // 10), minLineLength=side / 10, maxLineGap=side / 100)
-    if lines is None:
-        return 0.0
-    x1, y1, x2, y2 = lines.reshape(-1, 4).T.astype(np.float64)
-    length = np.hypot(x2 - x1, y2 - y1)
-    lean = (np.degrees(np.arctan2(y2 - y1, x2 - x1)) + 45) % 90 - 45
-    near = np.abs(lean) <= _MOST_TILT
-    lean, length = lean[near], length[near]
-    if not len(lean):
-        return 0.0
-    agreeing = np.array([length[np.abs(lean - one) <= 0.75].sum() for one in lean])
-    chosen = np.abs(lean - lean[int(agreeing.argmax())]) <= 0.75
-    # Roofs, hills and perspective lean each their own way: without a majority nothing is known.
-    if length[chosen].sum() < max(side / 2, length.sum() / 2):
-        return 0.0
-    tilt = float((lean[chosen] * length[chosen]).sum() / length[chosen].sum())
-    return round(tilt, 3) if abs(tilt) >= _LEAST_TILT else 0.0
