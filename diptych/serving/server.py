@@ -71,6 +71,7 @@ class ServiceServer:
 
     async def start(self) -> None:
         """Binds, serves and becomes READY. StartupError when port or files do not allow it."""
+        self.telemetry.watch_tasks(asyncio.get_running_loop())
         self._interceptor = RequestInterceptor(
             lifecycle=self.lifecycle,
             telemetry=self.telemetry,

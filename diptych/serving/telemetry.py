@@ -1,5 +1,6 @@
 """Prometheus metrics with units in their names, and logs that carry the request id. Never prompts, never pixels."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -42,6 +43,10 @@ class Telemetry:
         self._waiting = Gauge(
             "diptych_queue_waiting", "Who waits now, by queue.", ["service", "queue"], registry=self.registry
         )
+        self._permits = Gauge("diptych_permits_held", "Requests at work.", ["service"], registry=self.registry)
+        self._tasks = Gauge(
+            "diptych_tasks", "Tasks on the event loop, whatever they do.", ["service"], registry=self.registry
+        )
         self._rows_running = Gauge(
             "diptych_rows_running", "Rows that have joined the running batch.", ["service"], registry=self.registry
         )
@@ -80,6 +85,14 @@ class Telemetry:
     def waiting(self, queue: str, count: int) -> None:
         """Sets how many wait in `queue` now."""
         self._waiting.labels(self.service, queue).set(count)
+
+    def permits_held(self, count: int) -> None:
+        """Sets how many requests are at work."""
+        self._permits.labels(self.service).set(count)
+
+    def watch_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Counts the tasks of `loop` whenever somebody looks."""
+        self._tasks.labels(self.service).set_function(lambda: len(asyncio.all_tasks(loop)))
 
     def rows_running(self, count: int) -> None:
         """Sets how many rows have joined."""
