@@ -8,7 +8,7 @@ from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
-from services.editor.models import DENOISE, MATTING, UPSCALE
+from services.editor.models import DENOISE, INPAINTING, MATTING, UPSCALE
 from services.editor.operations import EDITS, Edit
 from services.editor.selection import SelectionRequest, read_selection
 
@@ -18,6 +18,7 @@ _TASKS = {
     "remove_background": MATTING,
     "replace_background": MATTING,
     "blur_background": MATTING,
+    "remove_object": INPAINTING,
     "denoise": DENOISE,
     "upscale": UPSCALE,
 }

@@ -107,7 +107,7 @@ class _Step:
         if self._frames > 1:
             context.note(input_frame=f"1 of {self._frames}")
         if operation.selection is not None:
-            context.selection = await selection.resolve(operation.selection, pixels, context)
+            context.selection = await selection.resolve(operation.selection, pixels, context, operation.edit.reach)
         result = await operation.edit.apply(pixels, operation.parameters, context)
         effect = await context.compute(measure, pixels, result, context.selection)
         record = image_pb2.StepRecord(

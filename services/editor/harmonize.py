@@ -19,6 +19,8 @@ _CAST_SHARE, _MOST_CAST = 0.5, 0.15
 _MOST_CONTRAST = 1.25
 # Grain below this (0..255) is not worth adding, above it is no grain.
 _LEAST_GRAIN, _MOST_GRAIN = 0.6, 12.0
+# Fewer pixels tell nothing about grain.
+_FEWEST = 64
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,12 @@ def grain_of(pixels: Pixels, weight: Mask | None = None) -> float:
     for top in np.linspace(0, max(height - 128, 0), 6).astype(int):
         for left in np.linspace(0, max(width - 128, 0), 6).astype(int):
             window = (slice(top, top + 128), slice(left, left + 128))
-            if weight is not None and float(weight[window].mean()) < 0.9:
-                continue
+            counted = slice(None) if weight is None else weight[window] >= 0.5
             grey = cv2.cvtColor(np.ascontiguousarray(pixels[window]), cv2.COLOR_RGB2GRAY).astype(np.float32)
             kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-            found.append(float(np.median(np.abs(cv2.filter2D(grey, -1, kernel)))) / (6 * 0.6745))
+            rough = np.abs(cv2.filter2D(grey, -1, kernel))[counted]
+            if rough.size >= _FEWEST:
+                found.append(float(np.median(rough)) / (6 * 0.6745))
     return float(np.percentile(found, 25)) if found else 0.0
 
 

@@ -23,10 +23,10 @@ from services.editor.color_spaces import Floats
 
 logger = logging.getLogger(__name__)
 
-MATTING, UPSCALE, DENOISE = "matting", "upscale", "denoise"
+MATTING, UPSCALE, DENOISE, INPAINTING = "matting", "upscale", "denoise", "inpainting"
 FACES, LANDMARKS, EMBEDDING = "face-detection", "face-landmarks", "face-embedding"
 OBJECTS, TEXT, SAFETY, DEPTH = "object-detection", "text-detection", "safety", "depth"
-TASKS = (MATTING, UPSCALE, DENOISE, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
+TASKS = (MATTING, UPSCALE, DENOISE, INPAINTING, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
 # These see a whole large picture at once: kept, their working memory would be gigabytes at rest.
 _HUNGRY = (MATTING, TEXT, DEPTH)
 _FILE = "model.onnx"
@@ -115,6 +115,11 @@ class EditorModels:
             raise InvalidRequest.single(field, f"{name} is a model for {manifest.task}; for {task} there is {fit}")
         if self.repository.state(name) != "READY":
             raise ModelNotPulled(name)
+
+    def first_of(self, task: str) -> str:
+        """The name of the first model for `task` that is on this machine, "" if there is none. Reads the disk."""
+        fit = (one.name for one in self.repository.manifests() if one.task == task)
+        return next((name for name in sorted(fit) if self.repository.state(name) == "READY"), "")
 
     def state(self, name: str) -> ModelState | None:
         """Whether the model is on this machine, None if it is not known at all. Reads the disk."""

@@ -15,6 +15,7 @@ from services.editor.context import EditContext
 from services.editor.faults import Faults
 from services.editor.finding import Found, find_at, find_in, find_named, whole
 from services.editor.matting import find_subject
+from services.editor.reach import Reach, extended
 from services.editor.seeing import names
 
 _MOST_FEATHER = 200.0
@@ -63,13 +64,13 @@ def read_selection(message: editor_pb2.Selection, faults: Faults) -> SelectionRe
     )
 
 
-async def resolve(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Mask:
-    """(H, W) float32 0..1, where an operation may act.
+async def resolve(request: SelectionRequest, pixels: Pixels, context: EditContext, reach: Reach = Reach.THING) -> Mask:
+    """(H, W) float32 0..1, where an operation may act; found things as far as `reach` says.
 
     InvalidRequest when mask, box or point do not fit the picture, or a label names nothing that is in it: an edit of
     what is not there would silently be none.
     """
-    found = await find(request, pixels, context)
+    found = await find(request, pixels, context, reach)
     if request.label and not (found.score and found.mask.any()):
         raise InvalidRequest.single(
             f"{request.path}.label",
@@ -78,12 +79,15 @@ async def resolve(request: SelectionRequest, pixels: Pixels, context: EditContex
     return found.mask
 
 
-async def find(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Found:
+async def find(request: SelectionRequest, pixels: Pixels, context: EditContext, reach: Reach = Reach.THING) -> Found:
     """What is selected; nothing, also when it is inverted, for a label that names nothing in the picture."""
     found = await _target(request, pixels, context)
     if request.label and not found.score:
         return found
-    return Found(await context.compute(_finish, found.mask, request.feather, request.invert), found.score)
+    mask = found.mask
+    if request.mask is None and (request.box is None or request.refine):
+        mask = await context.compute(extended, mask, reach)
+    return Found(await context.compute(_finish, mask, request.feather, request.invert), found.score)
 
 
 async def _target(request: SelectionRequest, pixels: Pixels, context: EditContext) -> Found:

@@ -48,6 +48,25 @@ def write_models(root: Path) -> Path:
     return root
 
 
+def write_inpainting(root: Path, *, side: int | None = None) -> Path:
+    """`root` with `painter`, a network for inpainting that makes its hole green; of a fixed `side` if one is given."""
+    constants = [numpy_helper.from_array(np.array([0, 1, 0], np.float32).reshape(1, 3, 1, 1), "green")]
+    nodes = [
+        helper.make_node("Sub", ["green", "image"], ["away"]),
+        helper.make_node("Mul", ["away", "mask"], ["bound"]),
+        helper.make_node("Add", ["image", "bound"], ["painted"]),
+    ]
+    sides = [side, side] if side else ["H", "W"]
+    taken = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, *sides])
+        for name, channels in (("mask", 1), ("image", 3))
+    ]
+    given = helper.make_tensor_value_info("painted", TensorProto.FLOAT, ["N", 3, *sides])
+    graph = helper.make_graph(nodes, "paint", taken, [given], constants)
+    _write(root, "painter", "inpainting", graph, "side = 64")
+    return root
+
+
 def _write(root: Path, name: str, task: str, graph: onnx.GraphProto, defaults: str) -> None:
     folder = root / name
     folder.mkdir(parents=True)

@@ -8,31 +8,37 @@ from diptych.images import Pixels
 from services.editor.context import EditContext
 from services.editor.faults import Faults
 from services.editor.operations import (
+    add_object,
     analyze,
     blur_background,
     color_correct,
+    composite,
     crop,
     denoise,
     extend,
     remove_background,
+    remove_object,
     replace_background,
+    replace_object,
     resize,
     rotate,
     upscale,
 )
+from services.editor.reach import Reach
 
 
 @dataclass(frozen=True)
 class Edit:
     """One kind of edit. `read(message, faults)` gives its parameters; `apply(image, parameters, context)` an image.
 
-    `selectable`: whether it may be bound to a selection.
+    `selectable`: whether it may be bound to a selection. `reach`: how far the selection of a found thing goes.
     """
 
     name: str
     read: Callable[[Any, Faults], Any]
     apply: Callable[[Pixels, Any, EditContext], Awaitable[Pixels]]
     selectable: bool = False
+    reach: Reach = Reach.THING
 
 
 EDITS = {
@@ -42,6 +48,10 @@ EDITS = {
         Edit("denoise", denoise.read, denoise.apply, selectable=True),
         Edit("replace_background", replace_background.read, replace_background.apply, selectable=True),
         Edit("blur_background", blur_background.read, blur_background.apply, selectable=True),
+        Edit("remove_object", remove_object.read, remove_object.apply, selectable=True, reach=Reach.RIM),
+        Edit("replace_object", replace_object.read, replace_object.apply, selectable=True, reach=Reach.BOX),
+        Edit("add_object", add_object.read, add_object.apply, selectable=True),
+        Edit("composite", composite.read, composite.apply, selectable=True),
         Edit("upscale", upscale.read, upscale.apply),
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
         Edit("crop", crop.read, crop.apply),
