@@ -8,7 +8,7 @@ from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
-from services.editor.models import DENOISE, INPAINTING, MATTING, UPSCALE
+from services.editor.models import DENOISE, INPAINTING, LANDMARKS, MATTING, UPSCALE
 from services.editor.operations import EDITS, Edit
 from services.editor.selection import SelectionRequest, read_selection
 
@@ -21,6 +21,7 @@ _TASKS = {
     "remove_object": INPAINTING,
     "denoise": DENOISE,
     "upscale": UPSCALE,
+    "retouch": LANDMARKS,
 }
 
 

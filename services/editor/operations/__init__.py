@@ -21,6 +21,7 @@ from services.editor.operations import (
     replace_background,
     replace_object,
     resize,
+    retouch,
     rotate,
     upscale,
 )
@@ -54,6 +55,7 @@ EDITS = {
         Edit("composite", composite.read, composite.apply, selectable=True),
         Edit("upscale", upscale.read, upscale.apply),
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
+        Edit("retouch", retouch.read, retouch.apply, selectable=True),
         Edit("crop", crop.read, crop.apply),
         Edit("resize", resize.read, resize.apply),
         Edit("extend", extend.read, extend.apply),

@@ -32,6 +32,8 @@ _SAMPLES = ((205, 50, 101, 36), (425, 280, 330, 266), (6, 197, 195, 122, 351), (
 # Lightness may differ three times as much as colour before it is something else: light falls unevenly on a face.
 _TOLERANCE = np.array([30.0, 9.0, 9.0], np.float32)
 _FRACTION_BITS = 4
+# Radius of the widest spot, share of the face.
+_SPOT = 0.02
 
 
 @dataclass(frozen=True)
@@ -81,17 +83,20 @@ def region(window: FaceWindow, *rings: Sequence[int], grow: float = 0.0, soft: f
 def skin(pixels: Pixels, window: FaceWindow) -> Mask:
     """(h, w) float32: where the window's (h, w, 3) `pixels` are skin; not eyes, brows, lips, nostrils, hair."""
     face = region(window, OVAL, soft=0.015)
-    features = np.maximum.reduce(
-        [
-            region(window, *EYES, grow=0.025, soft=0.01),
-            region(window, *BROWS, grow=0.015, soft=0.01),
-            region(window, LIPS, grow=0.012, soft=0.008),
-            region(window, *(_hull(window, ring) for ring in NOSTRILS), grow=0.006, soft=0.008),
-        ]
-    )
-    alike = like_skin(pixels, window)
-    result: Mask = face * (1 - features) * alike
+    result: Mask = face * (1 - features(window)) * like_skin(pixels, window)
     return result
+
+
+def features(window: FaceWindow) -> Mask:
+    """(h, w) float32: eyes, brows, lips and nostrils, with a little of what is around them."""
+    parts = (
+        region(window, *EYES, grow=0.025, soft=0.01),
+        region(window, *BROWS, grow=0.015, soft=0.01),
+        region(window, LIPS, grow=0.012, soft=0.008),
+        region(window, *(_hull(window, ring) for ring in NOSTRILS), grow=0.006, soft=0.008),
+    )
+    together: Mask = np.stack(parts).max(axis=0)
+    return together
 
 
 def teeth(pixels: Pixels, window: FaceWindow) -> Mask:
@@ -132,7 +137,10 @@ def like_skin(pixels: Pixels, window: FaceWindow) -> Mask:
     spread = np.median(np.abs(samples - middle), axis=0) * 1.5
     distance = np.sqrt(np.square((lab - middle) / (_TOLERANCE + 3 * spread)).sum(axis=2))
     alike: Mask = ((1.6 - distance) / 0.6).clip(0, 1).astype(np.float32)
-    return np.asarray(cv2.GaussianBlur(alike, (0, 0), max(0.5, 0.008 * window.size)), np.float32)
+    # A spot of another colour is still skin; hair and glasses are wider.
+    side = 2 * max(1, round(_SPOT * window.size)) + 1
+    closed = cv2.morphologyEx(alike, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    return np.asarray(cv2.GaussianBlur(closed, (0, 0), max(0.5, 0.008 * window.size)), np.float32)
 
 
 def _hull(window: FaceWindow, ring: Sequence[int]) -> list[int]:

@@ -37,9 +37,9 @@ class Face:
         return float(np.sqrt((self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
 
 
-async def find_faces(pixels: Pixels, context: EditContext) -> list[Face]:
-    """The faces, largest first."""
-    detector, mesh = await context.model(DETECTOR), await context.model(MESH)
+async def find_faces(pixels: Pixels, context: EditContext, landmarks: str = MESH) -> list[Face]:
+    """The faces, largest first; `landmarks` names the model that places them."""
+    detector, mesh = await context.model(DETECTOR), await context.model(landmarks)
     found: list[tuple[float, Floats, float]] = []
     for left, top, side_x, side_y in _windows(pixels):
         window = pixels[top : top + side_y, left : left + side_x]
