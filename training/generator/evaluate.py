@@ -152,7 +152,7 @@ class Concepts:
 
 
 def resemblance(pictures: Pixels, references: References) -> tuple[dict[str, Any], list[tuple[int, int]]]:
-    """(distances to the nearest training drawing, the eight nearest pairs as (picture, drawing)).
+    """(distances to the nearest training drawing, the eight nearest pairs as (picture, variant of a drawing)).
 
     Set beside them: how far the vendors' own drawings are from the nearest one of another vendor.
     """
@@ -171,7 +171,7 @@ def resemblance(pictures: Pixels, references: References) -> tuple[dict[str, Any
         "vendors_median": round(float(np.median(np.concatenate(between))), 1),
         "vendors_least": round(float(np.concatenate(between).min()), 1),
     }
-    return result, [(int(number), int(owners[places[number]])) for number in order]
+    return result, [(int(number), int(places[number])) for number in order]
 
 
 def measure(
@@ -224,10 +224,10 @@ def draw_sheets(
     result["resemblance"], near = resemblance(concepts.pictures, references)
     pairs = [
         (
-            [concepts.pictures[number], references.picture(drawing)],
+            [concepts.pictures[number], references.painted(variant)],
             [article(concepts.nouns[number]), "drawn | nearest in training"],
         )
-        for number, drawing in near
+        for number, variant in near
     ]
     sheets.save(sheets.captioned(pairs, 4, 112), gallery / "generator-nearest.png")
 

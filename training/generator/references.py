@@ -72,6 +72,10 @@ class References:
         """(256, 256, 3): a drawing as the generator would give it at best, on white."""
         return enlarged(on_white(self.small(number)))
 
+    def painted(self, variant: int) -> Pixels:
+        """(256, 256, 3): a drawing in one of its colours, on white."""
+        return enlarged(on_white(np.load(self.work / "variants.npy", mmap_mode="r")[variant]))
+
     def together(self, things: list[tuple[int, float, float, float]]) -> Pixels:
         """(256, 256, 3): drawings at (number, x, y, side) on one white canvas, in parts of it."""
         canvas = Image.new("RGBA", (self.canvas, self.canvas), "white")

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 Pixels = NDArray[np.uint8]
 
 LINE = 16  # px of a line of words
+NARROWEST = 200  # px, so that words have room
 
 
 def reduced(picture: Pixels, size: int) -> Image.Image:
@@ -30,7 +31,7 @@ def grid(pictures: Sequence[Pixels] | Pixels, columns: int, size: int) -> Image.
 
 def captioned(rows: Sequence[tuple[Sequence[Pixels], Sequence[str]]], columns: int, size: int) -> Image.Image:
     """Groups of pictures side by side, lines of words under each group, `columns` groups in a row."""
-    wide = max(len(pictures) for pictures, _ in rows) * size
+    wide = max(NARROWEST, max(len(pictures) for pictures, _ in rows) * size)
     lines = max(len(words) for _, words in rows)
     high, gap = size + lines * LINE + 8, 12
     deep = -(-len(rows) // columns)
@@ -40,7 +41,7 @@ def captioned(rows: Sequence[tuple[Sequence[Pixels], Sequence[str]]], columns: i
         left, top = gap + number % columns * (wide + gap), gap + number // columns * (high + gap)
         for place, picture in enumerate(pictures):
             sheet.paste(reduced(picture, size), (left + place * size, top))
-        pen.rectangle((left - 1, top - 1, left + wide, top + size), outline=(225, 225, 225))
+        pen.rectangle((left - 1, top - 1, left + len(pictures) * size, top + size), outline=(225, 225, 225))
         for line, text in enumerate(words):
             pen.text((left, top + size + 4 + line * LINE), text, fill=(60, 60, 60), font=font)
     return sheet
