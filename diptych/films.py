@@ -83,6 +83,11 @@ class FilmWriter:
         self._file.add(np.ascontiguousarray(frame[:height, :width]))
         self._count += 1
 
+    @property
+    def num_bytes(self) -> int:
+        """What the film takes so far, about."""
+        return self._file.num_bytes
+
     def finish(self) -> image_pb2.Video:
         """The film. ValueError when it has no frame."""
         if not self._count:
@@ -99,6 +104,8 @@ class FilmWriter:
 
 
 class _File(Protocol):
+    num_bytes: int
+
     def add(self, frame: Pixels) -> None: ...
     def finish(self) -> bytes: ...
     def close(self) -> None: ...
@@ -125,6 +132,7 @@ class _Mp4:
         codec.color_range, codec.colorspace, codec.color_primaries = 1, 1, 1  # Limited range, BT.709.
         codec.color_trc = 13  # IEC 61966-2-1, sRGB's own.
         self._time = 0
+        self.num_bytes = 0
 
     def add(self, frame: Pixels) -> None:
         import av
@@ -139,7 +147,9 @@ class _Mp4:
         )
         picture.pts, picture.time_base = self._time, 1 / self._rate
         self._time += 1
-        self._container.mux(self._stream.encode(picture))
+        packets = self._stream.encode(picture)
+        self.num_bytes += sum(packet.size for packet in packets)
+        self._container.mux(packets)
 
     def finish(self) -> bytes:
         self._container.mux(self._stream.encode(None))
@@ -158,6 +168,7 @@ class _Webp:
         self._size, self._fps = size, fps
         self._frames: list[bytes] = []
         self._alpha = False
+        self.num_bytes = 0
 
     def add(self, frame: Pixels) -> None:
         still = io.BytesIO()
@@ -168,7 +179,9 @@ class _Webp:
         width, height = self._size
         place = b"".join(value.to_bytes(3, "little") for value in (0, 0, width - 1, height - 1, lasts))
         # 2: the frame replaces what is there, where its alpha says "see through" too.
-        self._frames.append(_chunk(b"ANMF", place + b"\2" + _bitstream(still.getvalue())))
+        chunk = _chunk(b"ANMF", place + b"\2" + _bitstream(still.getvalue()))
+        self._frames.append(chunk)
+        self.num_bytes += len(chunk)
 
     def finish(self) -> bytes:
         width, height = self._size

@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import numpy as np
 
-from diptych.errors import Unsupported
 from diptych.images import Pixels, to_message
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
 from diptych.v1 import editor_pb2, editor_pb2_grpc, image_pb2
 from services.editor import selection
+from services.editor.animate import animate, animation_request
 from services.editor.context import EditContext
 from services.editor.convert import analysis_kinds, check_image, edit_request, select_request
 from services.editor.editing import Editor, timing
@@ -91,9 +91,12 @@ class EditorServicer(editor_pb2_grpc.EditorServiceServicer):
     async def StreamAnimateImage(
         self, request: editor_pb2.StreamAnimateImageRequest, context: Context
     ) -> AsyncIterator[editor_pb2.StreamAnimateImageResponse]:
-        """Unsupported."""
-        raise Unsupported("animating a picture is not served here")
-        yield  # An async generator, as the runtime expects of a stream.
+        """One `accepted`; one `progress` for each frame; one `completed` with the film."""
+        wanted = animation_request(request)
+        current = current_request()
+        async with self._admission.permit(current.deadline), aclosing(animate(wanted, self._editor, current)) as events:
+            async for event in events:
+                yield event
 
     async def _events(self, spec: editor_pb2.EditSpec) -> AsyncGenerator[editor_pb2.StreamEditImageResponse, None]:
         request = edit_request(spec)

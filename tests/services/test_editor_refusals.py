@@ -161,10 +161,6 @@ async def test_other_things_that_are_not_served(channel: grpc.aio.Channel) -> No
             editor_pb2.AnalyzeImageRequest(image=to_message(house.picture()), kinds=[editor_pb2.ANALYSIS_KIND_FACES])
         )
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        async for _ in stub.StreamAnimateImage(editor_pb2.StreamAnimateImageRequest()):
-            pass
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_unspecified_and_unknown_kinds(channel: grpc.aio.Channel) -> None:

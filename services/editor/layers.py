@@ -1,0 +1,135 @@
+"""A picture as layers that a camera can look at: what is behind, and the subject before it, cut out.
+
+Each is kept at two sizes, so that a near view is sharp and a far one does not shimmer: frames take from both (Williams
+1983).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from diptych.images import Mask, Pixels
+from services.editor.camera import View
+from services.editor.color_spaces import Floats
+from services.editor.edges import bleed, decontaminate
+from services.editor.resampling import resample
+
+# How far around the subject the background is taken to be tinted by it: share of the long side.
+_RIM = 0.012
+# A second size is worth its memory from this ratio on.
+_WORTHWHILE = 1.1
+
+
+@dataclass(frozen=True)
+class Layers:
+    """One size. `back`: (H, W, 3) opaque, or None. `front`: (H, W, 4) with alpha multiplied in, or None."""
+
+    back: Pixels | None
+    front: Pixels | None
+
+    @property
+    def width(self) -> int:
+        """Pixels across."""
+        one = self.back if self.back is not None else self.front
+        assert one is not None
+        return int(one.shape[1])
+
+    def smaller(self, width: int, height: int) -> "Layers":
+        """The same at another size."""
+        return Layers(*(None if one is None else _shrunk(one, width, height) for one in (self.back, self.front)))
+
+
+def flat(pixels: Pixels) -> Layers:
+    """A picture as one layer."""
+    return Layers(pixels, None) if pixels.shape[2] == 3 else Layers(None, _multiplied(pixels[..., :3], pixels[..., 3]))
+
+
+def parted(pixels: Pixels, matte: Mask) -> Layers:
+    """An opaque picture as background and subject; behind the subject the background goes on."""
+    reach = max(2, round(max(pixels.shape[:2]) * _RIM))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    hole = cv2.dilate((matte > 0.02).astype(np.uint8), kernel)
+    back = bleed(np.dstack([pixels, np.where(hole > 0, 0, 255).astype(np.uint8)]))
+    colors = decontaminate(np.ascontiguousarray(pixels), matte)
+    return Layers(back, _multiplied(colors, np.rint(matte * 255).astype(np.uint8)))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Layers at their largest, and once more at the size of a frame. `most` is the largest enlargement of any view."""
+
+    large: Layers
+    small: Layers | None
+    size: tuple[int, int]
+    most: float
+
+    @classmethod
+    def of(cls, layers: Layers, size: tuple[int, int], most: float) -> "Scene":
+        """The scene for frames of `size` (width, height)."""
+        worthwhile = layers.width > size[0] * _WORTHWHILE
+        return cls(layers, layers.smaller(*size) if worthwhile else None, size, max(most, 1.0001))
+
+    def frame(self, far: View, near: View) -> Pixels:
+        """(height, width, 3) uint8, or 4 with straight alpha where there is no background."""
+        back = None if self.large.back is None else self._seen("back", far)
+        front = None if self.large.front is None else self._seen("front", near)
+        if front is None:
+            assert back is not None
+            return back
+        if back is None:
+            return _divided(front)
+        hidden = 255 - front[..., 3:].astype(np.uint16)
+        mixed = (back * hidden + 127) // 255 + front[..., :3]
+        frame: Pixels = np.minimum(mixed, 255).astype(np.uint8)
+        return frame
+
+    def _seen(self, layer: str, view: View) -> Pixels:
+        """One layer through a view; between its two sizes as the enlargement lies between 1 and the most."""
+        large = _warped(getattr(self.large, layer), view, self.size)
+        if self.small is None:
+            return large
+        share = float(np.clip(np.log(view.zoom) / np.log(self.most), 0, 1))
+        if share == 1:
+            return large
+        small = _warped(getattr(self.small, layer), view, self.size)
+        mixed: Any = cv2.addWeighted(large, share, small, 1 - share, 0)
+        return np.asarray(mixed, np.uint8)
+
+
+def _warped(layer: Pixels, view: View, size: tuple[int, int]) -> Pixels:
+    """What a frame of `size` shows of a layer: Lanczos, at fractions of a pixel."""
+    height, width = layer.shape[:2]
+    matrix = np.zeros((2, 3))
+    for row, (length, frame, centre) in enumerate(((width, size[0], view.x), (height, size[1], view.y))):
+        step = length / (frame * view.zoom)
+        matrix[row, row] = step
+        # Pixels are areas: their middles are half a pixel in.
+        matrix[row, 2] = length * (centre - 0.5 / view.zoom) + step / 2 - 0.5
+    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    warped: Any = cv2.warpAffine(layer, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, np.uint8)
+
+
+def _shrunk(layer: Pixels, width: int, height: int) -> Pixels:
+    if layer.shape[2] == 3:
+        return resample(layer, width, height)
+    # Alpha is multiplied in already: each channel for itself.
+    shrunk: Any = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(shrunk, np.uint8)
+
+
+def _multiplied(colors: Pixels, alpha: Pixels) -> Pixels:
+    result = np.empty((*alpha.shape, 4), np.uint8)
+    weight = alpha.astype(np.uint16)
+    for channel in range(3):
+        result[..., channel] = (colors[..., channel] * weight + 127) // 255
+    result[..., 3] = alpha
+    return result
+
+
+def _divided(front: Pixels) -> Pixels:
+    alpha: Floats = np.maximum(front[..., 3:].astype(np.float32), 1)
+    colors = np.minimum(front[..., :3] * (255 / alpha) + 0.5, 255).astype(np.uint8)
+    return np.dstack([np.where(front[..., 3:] > 0, colors, 0), front[..., 3]])
