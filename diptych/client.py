@@ -1,22 +1,17 @@
 """`AsyncClient`: every RPC with v1 messages, and on top of them the friendly calls."""
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, Literal, TypeVar, get_args
 
 from google.protobuf.message import Message
 
 from diptych.calls import Calls
-from diptych.errors import ClarificationNeeded, FieldViolation, InternalError, InvalidRequest
+from diptych.collecting import collect_edit, collect_generation, collect_goal
+from diptych.errors import FieldViolation, InvalidRequest
 from diptych.events import (
     OnEvent,
-    PlanMade,
-    StepFinished,
-    StepPreview,
-    StepProgress,
-    StepStarted,
-    event_from_message,
 )
 from diptych.filming import FilmFormat, collect_film, duration_message, film_format
 from diptych.findings import AnalyzeResult
@@ -25,19 +20,16 @@ from diptych.operations import OperationInput, to_operations
 from diptych.types import (
     CreateResult,
     EditResult,
-    Film,
     FilmResult,
     GenerateResult,
-    Marking,
     ModelInfo,
-    Picture,
     Plan,
-    Record,
 )
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2, orchestrator_pb2
 
 Format = Literal["png", "jpeg", "webp", "avif", "raw"]
 Metadata = Literal["keep", "strip_location", "strip_all"]
+Motion = Literal["pan", "zoom_in", "zoom_out", "orbit"]
 M = TypeVar("M", bound=Message)
 
 
@@ -66,7 +58,7 @@ class AsyncClient(Calls):
             preview_interval=preview_interval,
         )
         async with aclosing(self.run_goal(request, timeout=timeout)) as responses:
-            return await _collect_goal(responses, on_event)
+            return await collect_goal(responses, on_event)
 
     async def plan(
         self,
@@ -100,7 +92,7 @@ class AsyncClient(Calls):
             preview_interval=preview_interval,
         )
         async with aclosing(self.run_plan(request, timeout=timeout)) as responses:
-            return await _collect_goal(responses, on_event)
+            return await collect_goal(responses, on_event)
 
     async def generate(
         self,
@@ -143,7 +135,7 @@ class AsyncClient(Calls):
         )
         request = _message(generator_pb2.StreamGenerateImageRequest, spec=spec, preview_interval=preview_interval)
         async with aclosing(self.stream_generate_image(request, timeout=timeout)) as responses:
-            return await _collect_generation(responses, on_event)
+            return await collect_generation(responses, on_event)
 
     async def animate_latents(
         self,
@@ -181,6 +173,37 @@ class AsyncClient(Calls):
         async with aclosing(self.stream_animate_latents(request, timeout=timeout)) as responses:
             return await collect_film(responses, "generator", "animate", on_event)
 
+    async def animate(
+        self,
+        image: PictureInput,
+        *,
+        motion: Motion = "zoom_in",
+        amount: float | None = None,
+        duration: float | None = None,
+        frames_per_second: float | None = None,
+        parallax: bool | None = None,
+        direction: float | None = None,
+        max_side: int | None = None,
+        format: FilmFormat = "mp4",
+        on_event: OnEvent | None = None,
+        timeout: float | None = None,
+    ) -> FilmResult:
+        """A film of a still, through a moving camera. `duration` in s, `direction` of a pan in degrees clockwise."""
+        request = _message(
+            editor_pb2.StreamAnimateImageRequest,
+            image=await _image(image, "image"),
+            motion=_number(editor_pb2.CameraMotion, motion, "motion", get_args(Motion)),
+            amount=amount,
+            duration=None if duration is None else duration_message(duration),
+            frames_per_second=frames_per_second,
+            parallax=parallax,
+            direction=direction,
+            max_side=max_side,
+            format=film_format(format),
+        )
+        async with aclosing(self.stream_animate_image(request, timeout=timeout)) as responses:
+            return await collect_film(responses, "editor", "animate", on_event)
+
     async def edit(
         self,
         image: PictureInput,
@@ -204,7 +227,7 @@ class AsyncClient(Calls):
         request = editor_pb2.StreamEditImageRequest(spec=spec)
         async with aclosing(self.stream_edit_image(request, timeout=timeout)) as responses:
             names = [operation.WhichOneof("operation") or "" for operation in spec.operations]
-            return await _collect_edit(responses, names, on_event)
+            return await collect_edit(responses, names, on_event)
 
     async def analyze(
         self, image: PictureInput, *, kinds: Iterable[str] = (), timeout: float | None = None
@@ -298,96 +321,3 @@ async def _inputs(images: Sequence[PictureInput]) -> list[orchestrator_pb2.Image
 
 async def _goal(text: str, images: Sequence[PictureInput], format: Format | None) -> orchestrator_pb2.Goal:
     return _message(orchestrator_pb2.Goal, text=text, images=await _inputs(images), output=_output(format))
-
-
-async def _collect_goal(
-    responses: AsyncIterable[orchestrator_pb2.RunGoalResponse] | AsyncIterable[orchestrator_pb2.RunPlanResponse],
-    on_event: OnEvent | None,
-) -> CreateResult:
-    plan: Plan | None = None
-    completed: orchestrator_pb2.GoalCompleted | None = None
-    async for response in responses:
-        event = event_from_message(response.event)
-        if isinstance(event, PlanMade):
-            plan = event.plan
-        if response.event.WhichOneof("event") == "completed":
-            completed = response.event.completed
-        if event is not None and on_event is not None:
-            on_event(event)
-    if plan is not None and plan.clarification is not None:
-        asked = plan.clarification
-        raise ClarificationNeeded(asked.question, [option.label for option in asked.options])
-    if plan is None or completed is None:
-        raise InternalError("the orchestrator ended the goal without a result")
-    return CreateResult(
-        tuple(Picture.from_message(image) for image in completed.images),
-        tuple(Film.from_message(video) for video in completed.videos),
-        tuple(Record.from_message(record) for record in completed.records),
-        Marking.from_message(completed.marking),
-        plan,
-        completed.timing.total.ToNanoseconds() / 1e9,
-        completed.timing.compute.ToNanoseconds() / 1e9,
-    )
-
-
-async def _collect_generation(
-    responses: AsyncIterable[generator_pb2.StreamGenerateImageResponse], on_event: OnEvent | None
-) -> GenerateResult:
-    hear = on_event or _ignore
-    images: list[generator_pb2.GeneratedImage] = []
-    steps: dict[int, int] = {}
-    several = 1
-    async for response in responses:
-        match response.WhichOneof("event"):
-            case "accepted":
-                several = max(1, response.accepted.resolved.num_images)
-                hear(StepStarted("1", "generator", "generate"))
-            case "progress":
-                now = response.progress
-                steps[now.index] = now.step
-                words = f"step {now.step} of {now.num_steps}"
-                words = words if several == 1 else f"picture {now.index + 1}: {words}"
-                hear(StepProgress("1", sum(steps.values()) / max(1, now.num_steps * several), words))
-            case "preview":
-                hear(StepPreview("1", Picture.from_message(response.preview.image)))
-            case "image":
-                images.append(response.image)
-            case "completed":
-                result = GenerateResult.from_messages(images, response.completed)
-                hear(StepFinished("1", (result.record,)))
-                return result
-    raise InternalError("the generator ended the stream without a result")
-
-
-async def _collect_edit(
-    responses: AsyncIterable[editor_pb2.StreamEditImageResponse], names: Sequence[str], on_event: OnEvent | None
-) -> EditResult:
-    hear = on_event or _ignore
-    image: image_pb2.Image | None = None
-    records: list[Record] = []
-
-    def begin_next() -> None:
-        if len(records) < len(names):
-            hear(StepStarted(str(len(records) + 1), "editor", names[len(records)]))
-
-    async for response in responses:
-        match response.WhichOneof("event"):
-            case "accepted":
-                begin_next()
-            case "progress":
-                now = response.progress
-                hear(StepProgress(str(now.operation_index + 1), now.fraction, ""))
-            case "step":
-                records.append(Record.from_message(response.step))
-                hear(StepFinished(str(len(records)), (records[-1],)))
-                begin_next()
-            case "image":
-                image = response.image
-            case "completed" if image is not None:
-                marking = Marking.from_message(response.completed.marking)
-                return EditResult((Picture.from_message(image),), tuple(records), marking)
-    raise InternalError("the editor ended the stream without a result")
-
-
-def _ignore(_: object) -> None:
-    """Nobody listens."""

@@ -166,6 +166,7 @@ class Client:
     run = _Call(AsyncClient.run)
     generate = _Call(AsyncClient.generate)
     animate_latents = _Call(AsyncClient.animate_latents)
+    animate = _Call(AsyncClient.animate)
     edit = _Call(AsyncClient.edit)
     analyze = _Call(AsyncClient.analyze)
     models = _Call(AsyncClient.models)

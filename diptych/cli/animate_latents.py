@@ -8,7 +8,7 @@ import typer
 from diptych.cli import terminal
 from diptych.cli.direct import open_direct
 from diptych.cli.failures import run
-from diptych.cli.files import film_format, write_film
+from diptych.cli.files import film_format
 from diptych.cli.options import Address, AsJson, Timeout, size
 from diptych.types import FilmResult
 
@@ -58,15 +58,4 @@ def animate_latents(
                     timeout=timeout,
                 )
 
-    result = run(work())
-    path = write_film(result.film, output)
-    if json:
-        terminal.print_json(
-            {"path": str(path), "film": result.film, "record": result.record, "marking": result.marking}
-        )
-        return
-    out = terminal.console()
-    terminal.show_records(out, (result.record,), result.marking)
-    film = result.film
-    length = f"{film.num_frames} frames, {film.num_frames / film.frames_per_second:g} s"
-    out.print(f"wrote {path} ({film.width} x {film.height} px, {length})", soft_wrap=True)
+    terminal.show_film(run(work()), output, as_json=json)

@@ -2,6 +2,7 @@
 
 import typer
 
+from diptych.cli.animate import animate
 from diptych.cli.animate_latents import animate_latents
 from diptych.cli.create import create
 from diptych.cli.edit import analyze, edit
@@ -19,6 +20,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (serve, create, plan, generate, animate_latents, edit, analyze):
+for command in (serve, create, plan, generate, animate_latents, animate, edit, analyze):
     app.command()(command)
 app.add_typer(models, name="models")

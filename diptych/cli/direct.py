@@ -112,6 +112,36 @@ class ThroughOrchestrator(AsyncClient):
                         )
                         yield Event(completed=done_event)
 
+    async def stream_animate_image(
+        self,
+        request: editor_pb2.StreamAnimateImageRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[editor_pb2.StreamAnimateImageResponse, None]:
+        """Sets a still in motion, watched."""
+        Event = editor_pb2.StreamAnimateImageResponse
+        step = orchestrator_pb2.PlanStep(id="1", inputs=[_picture(0)], animate_image=request)
+        taken = lift_pictures(step.animate_image)
+        step.animate_image.ClearField("image")
+        run = _run(image_pb2.OutputOptions(), [step], taken)
+        async with aclosing(self.run_plan(run, timeout=timeout, metadata=metadata)) as responses:
+            async for response in responses:
+                event = response.event
+                match event.WhichOneof("event"):
+                    case "plan":
+                        yield Event(accepted=editor_pb2.ImageAnimationAccepted())
+                    case "progress":
+                        done = round(100 * event.progress.fraction)
+                        yield Event(progress=editor_pb2.ImageAnimationProgress(frame=done, num_frames=100))
+                    case "completed":
+                        done_event = editor_pb2.ImageAnimationCompleted(
+                            video=event.completed.videos[0],
+                            record=event.completed.records[0],
+                            marking=event.completed.marking,
+                        )
+                        yield Event(completed=done_event)
+
     async def stream_edit_image(
         self,
         request: editor_pb2.StreamEditImageRequest,

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from diptych.cli.files import write_film
 from diptych.events import Event, OnEvent, PlanMade, StepFinished, StepProgress, StepStarted
-from diptych.types import Marking, Picture, Pictures, Plan, Record
+from diptych.types import FilmResult, Marking, Picture, Pictures, Plan, Record
 
 # Elsewhere than on a terminal a line is as long as it needs to be.
 _PLAIN_WIDTH = 240
@@ -121,7 +122,7 @@ def show_records(out: Console, records: Iterable[Record], marking: Marking) -> N
     rows = []
     for record in records:
         models = ", ".join(f"{model.name} ({model.kind})" for model in record.models)
-        effect = " (no effect)" if record.effect == "NO_EFFECT" else ""
+        effect = {"NO_EFFECT": " (no effect)", "DAMAGED": " (damaged: look at it)"}.get(record.effect, "")
         rows.append(
             (record.step_id, record.service, record.operation + effect, models, f"{record.total_seconds:.2f} s")
         )
@@ -135,6 +136,18 @@ def show_written(out: Console, result: Pictures, paths: Iterable[Path]) -> None:
     for path, picture in zip(paths, result.images, strict=False):
         seed = "" if picture.seed is None else f", seed {picture.seed}"
         out.print(f"wrote {path} ({picture.width} x {picture.height} px{seed})", soft_wrap=True)
+
+
+def show_film(result: FilmResult, output: Path, *, as_json: bool) -> None:
+    """Writes a film and tells of it."""
+    path, film = write_film(result.film, output), result.film
+    if as_json:
+        print_json({"path": str(path), "film": film, "record": result.record, "marking": result.marking})
+        return
+    out = console()
+    show_records(out, (result.record,), result.marking)
+    length = f"{film.num_frames} frames, {film.num_frames / film.frames_per_second:g} s"
+    out.print(f"wrote {path} ({film.width} x {film.height} px, {length})", soft_wrap=True)
 
 
 def print_json(value: object, *, stderr: bool = False) -> None:

@@ -2056,6 +2056,7 @@ class ImageAnimationCompleted(_message.Message):
 
     VIDEO_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
+    MARKING_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def video(self) -> _image_pb2.Video:
         """The film."""
@@ -2064,15 +2065,20 @@ class ImageAnimationCompleted(_message.Message):
     def record(self) -> _image_pb2.StepRecord:
         """What was done."""
 
+    @_builtins.property
+    def marking(self) -> _image_pb2.MarkingVerdict:
+        """How the film must be labelled, as far as this service knows."""
+
     def __init__(
         self,
         *,
         video: _image_pb2.Video | None = ...,
         record: _image_pb2.StepRecord | None = ...,
+        marking: _image_pb2.MarkingVerdict | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "video", b"video"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["marking", b"marking", "record", b"record", "video", b"video"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "video", b"video"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["marking", b"marking", "record", b"record", "video", b"video"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from diptych.v1 import editor_pb2, image_pb2
 from services.editor.camera import PAN, ZOOM_IN, Path, camera_path
 from services.editor.context import EditContext
 from services.editor.convert import check_image
-from services.editor.editing import Editor, timing
+from services.editor.editing import Editor, marking, timing
 from services.editor.effect import measure
 from services.editor.faults import Faults
 from services.editor.layers import Scene, flat, parted
@@ -111,7 +111,8 @@ async def animate(request: AnimationRequest, editor: Editor, current: RequestCon
         effect=await context.compute(measure, shown[0], shown[-1]),
         parameters=context.resolved,
     )
-    yield Event(completed=editor_pb2.ImageAnimationCompleted(video=video, record=record))
+    done = editor_pb2.ImageAnimationCompleted(video=video, record=record, marking=marking([record]))
+    yield Event(completed=done)
 
 
 def _frame_size(pixels: Pixels, request: AnimationRequest) -> tuple[int, int]:

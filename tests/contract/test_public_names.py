@@ -69,6 +69,10 @@ COMMANDS = {
         *("prompts", "output", "seed", "duration", "fps", "loop", "steps", "guidance", "size", "negative", "model"),
         *("json", "address", "timeout"),
     },
+    "animate": {
+        *("file", "output", "motion", "amount", "duration", "fps", "parallax", "direction", "max_side", "json"),
+        *("address", "timeout"),
+    },
     "edit": {"file", "operations", "output", "quality", "json", "lossless", "metadata", "address", "timeout"},
     "analyze": {"file", "json", "address", "timeout"},
 }

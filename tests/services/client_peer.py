@@ -163,8 +163,20 @@ class Peer(
         return editor_pb2.SelectRegionResponse(score=0.5)
 
     async def StreamAnimateImage(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        await fail(context, errors.Unsupported("films come later"))
-        yield
+        Event = editor_pb2.StreamAnimateImageResponse
+        await self.take("", request, context)
+        yield Event(accepted=editor_pb2.ImageAnimationAccepted(num_frames=2, width=8, height=6))
+        for frame in (1, 2):
+            yield Event(progress=editor_pb2.ImageAnimationProgress(frame=frame, num_frames=2))
+        film = image_pb2.Video(
+            content=b"film", format=request.format, width=8, height=6, num_frames=2, frames_per_second=24
+        )
+        marking = image_pb2.MarkingVerdict(marking=image_pb2.MARKING_STANDARD_EDIT)
+        yield Event(
+            completed=editor_pb2.ImageAnimationCompleted(
+                video=film, record=record("1", "editor", "animate"), marking=marking
+            )
+        )
 
     def plan(self, goal: orchestrator_pb2.Goal, images: int) -> orchestrator_pb2.Plan:
         plan = orchestrator_pb2.Plan(confidence=0.75, why="the peer says so", digest="sha256:00")

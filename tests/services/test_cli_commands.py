@@ -231,6 +231,18 @@ async def test_edit_says_how_the_file_is_written(diptych: Command, peer: Peer) -
     assert done.code == 2 and "strip_location" in done.err
 
 
+async def test_animate_asks_for_a_film_and_writes_it(diptych: Command, peer: Peer) -> None:
+    options = ("--motion", "orbit", "--duration", "1.5", "--fps", "30", "--no-parallax", "--max-side", "640")
+    done = await diptych("animate", "in.png", *options, "-o", "film.webp")
+    assert done.code == 0, done.err
+    asked = peer.requests[-1]
+    assert (asked.motion, asked.duration.ToMilliseconds(), asked.frames_per_second) == (4, 1500, 30)
+    assert (asked.HasField("parallax"), asked.parallax, asked.max_side, asked.format) == (True, False, 640, 2)
+    assert (diptych.folder / "film.webp").read_bytes() == b"film"
+    assert "wrote film.webp (8 x 6 px, 2 frames" in done.text
+    assert (await diptych("animate", "in.png", "--motion", "spin", "-o", "film.webp")).code == 2
+
+
 async def test_analyze_tells_and_gives_json(diptych: Command) -> None:
     assert "#aa2030 dark red 75%" in (await diptych("analyze", "in.png")).text
     found = json.loads((await diptych("analyze", "in.png", "--json")).text)
