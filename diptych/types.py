@@ -125,7 +125,7 @@ class ModelUse:
 class Record:
     """What was done in one step, as the service that did it wrote it. Times in seconds, sizes in pixels.
 
-    `effect` is CHANGED, NO_EFFECT, or UNSPECIFIED for a step that takes no picture.
+    `effect` is CHANGED, NO_EFFECT, DAMAGED when the picture was lost, or UNSPECIFIED for a step that takes no picture.
     """
 
     step_id: str

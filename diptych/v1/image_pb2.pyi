@@ -162,6 +162,10 @@ class _EffectEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Effect.ValueTy
     """Pixels or size changed."""
     EFFECT_NO_EFFECT: _Effect.ValueType  # 2
     """Nothing changed, within rounding: the caller should know."""
+    EFFECT_DAMAGED: _Effect.ValueType  # 3
+    """The picture was lost where it should have been improved: black, noise, one colour, a mask that says nothing. The model is
+    probably broken; the result is given, for the caller to look at.
+    """
 
 class Effect(_Effect, metaclass=_EffectEnumTypeWrapper):
     """Whether a step did anything, measured on its own input and output."""
@@ -172,6 +176,10 @@ EFFECT_CHANGED: Effect.ValueType  # 1
 """Pixels or size changed."""
 EFFECT_NO_EFFECT: Effect.ValueType  # 2
 """Nothing changed, within rounding: the caller should know."""
+EFFECT_DAMAGED: Effect.ValueType  # 3
+"""The picture was lost where it should have been improved: black, noise, one colour, a mask that says nothing. The model is
+probably broken; the result is given, for the caller to look at.
+"""
 Global___Effect: _TypeAlias = Effect  # noqa: Y015
 
 class _Marking:
@@ -468,6 +476,7 @@ class EffectReport(_message.Message):
     MEAN_DIFFERENCE_FIELD_NUMBER: _builtins.int
     CHANGED_REGION_FIELD_NUMBER: _builtins.int
     MAX_DIFFERENCE_OUTSIDE_FIELD_NUMBER: _builtins.int
+    LIKENESS_FIELD_NUMBER: _builtins.int
     effect: Global___Effect.ValueType
     """The verdict."""
     changed_fraction: _builtins.float
@@ -476,6 +485,10 @@ class EffectReport(_message.Message):
     """Mean absolute difference over all channels, 0 to 255; 0 when the size changed (then there is nothing to compare)."""
     max_difference_outside: _builtins.int
     """For a step bound by a selection: the largest difference outside it, 0 to 255. 0 is the promise. Unset without selection."""
+    likeness: _builtins.float
+    """For a step that must keep what the picture shows: how much its structure is still the input's, -1 to 1 (correlation of
+    lightness in the changed region); below 0.3 is EFFECT_DAMAGED. Unset for other steps, and for pictures without structure.
+    """
     @_builtins.property
     def changed_region(self) -> Global___Box:
         """The smallest box that holds every changed pixel. Unset when nothing changed."""
@@ -488,13 +501,19 @@ class EffectReport(_message.Message):
         mean_difference: _builtins.float = ...,
         changed_region: Global___Box | None = ...,
         max_difference_outside: _builtins.int | None = ...,
+        likeness: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_difference_outside", b"_max_difference_outside", "changed_region", b"changed_region", "max_difference_outside", b"max_difference_outside"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_likeness", b"_likeness", "_max_difference_outside", b"_max_difference_outside", "changed_region", b"changed_region", "likeness", b"likeness", "max_difference_outside", b"max_difference_outside"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_difference_outside", b"_max_difference_outside", "changed_fraction", b"changed_fraction", "changed_region", b"changed_region", "effect", b"effect", "max_difference_outside", b"max_difference_outside", "mean_difference", b"mean_difference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_likeness", b"_likeness", "_max_difference_outside", b"_max_difference_outside", "changed_fraction", b"changed_fraction", "changed_region", b"changed_region", "effect", b"effect", "likeness", b"likeness", "max_difference_outside", b"max_difference_outside", "mean_difference", b"mean_difference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__likeness: _TypeAlias = _typing.Literal["likeness"]  # noqa: Y015
+    _WhichOneofArgType__likeness: _TypeAlias = _typing.Literal["_likeness", b"_likeness"]  # noqa: Y015
     _WhichOneofReturnType__max_difference_outside: _TypeAlias = _typing.Literal["max_difference_outside"]  # noqa: Y015
     _WhichOneofArgType__max_difference_outside: _TypeAlias = _typing.Literal["_max_difference_outside", b"_max_difference_outside"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__likeness) -> _WhichOneofReturnType__likeness | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_difference_outside) -> _WhichOneofReturnType__max_difference_outside | None: ...
 
 Global___EffectReport: _TypeAlias = EffectReport  # noqa: Y015

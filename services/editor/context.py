@@ -50,7 +50,7 @@ class EditContext:
     """One operation's surroundings; what it used and decided is gathered here for the step record.
 
     `path` is its path in the request, for faults that only the picture can show. `selection` is (H, W) float32,
-    1 where the operation may act, None for everywhere.
+    1 where the operation may act, None for everywhere. `suspect`: a model seems to have lost the picture.
     """
 
     models: EditorModels
@@ -63,6 +63,7 @@ class EditContext:
     progress: Callable[[float], None] = lambda fraction: None
     used: list[image_pb2.ModelRef] = field(default_factory=list)
     resolved: dict[str, str] = field(default_factory=dict)
+    suspect: bool = False
 
     async def compute(self, function: Callable[..., T], *args: object) -> T:
         """The result of `function(*args)`, off the event loop."""

@@ -109,7 +109,10 @@ class _Step:
         if operation.selection is not None:
             context.selection = await selection.resolve(operation.selection, pixels, context, operation.edit.reach)
         result = await operation.edit.apply(pixels, operation.parameters, context)
-        effect = await context.compute(measure, pixels, result, context.selection)
+        keeps = operation.edit.keeps(operation.parameters)
+        effect = await context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
+        if context.suspect:
+            effect.effect = image_pb2.EFFECT_DAMAGED
         record = image_pb2.StepRecord(
             step_id=str(self._index + 1),
             service="editor",

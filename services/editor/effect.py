@@ -6,14 +6,31 @@ import numpy as np
 
 from diptych.images import Mask, Pixels, to_rgba
 from diptych.v1 import image_pb2
+from services.editor.likeness import LEAST_LIKENESS, likeness
 
 # Differences up to this are rounding.
 _ROUNDING = 1
 _ROWS = 256
 
 
-def measure(before: Pixels, after: Pixels, selection: Mask | None = None) -> image_pb2.EffectReport:
-    """The report on two (H, W, 3|4) uint8; a selection is (H, W), 0 where nothing may change."""
+def measure(
+    before: Pixels, after: Pixels, selection: Mask | None = None, *, keeps: bool = False
+) -> image_pb2.EffectReport:
+    """The report on two (H, W, 3|4) uint8; a selection is (H, W), 0 where nothing may change.
+
+    `keeps`: whether the step must keep what the picture shows; then it is also told if it did.
+    """
+    report = _changes(before, after, selection)
+    if keeps and report.effect == image_pb2.EFFECT_CHANGED:
+        found = likeness(before, after, report.changed_region)
+        if found is not None:
+            report.likeness = found
+            if found < LEAST_LIKENESS:
+                report.effect = image_pb2.EFFECT_DAMAGED
+    return report
+
+
+def _changes(before: Pixels, after: Pixels, selection: Mask | None) -> image_pb2.EffectReport:
     height, width = after.shape[:2]
     report = image_pb2.EffectReport(effect=image_pb2.EFFECT_CHANGED)
     if before.shape[:2] != after.shape[:2]:

@@ -68,10 +68,17 @@ class OpenModel:
         return answer.transpose(2, 0, 1) if turned and answer.ndim == 3 else answer
 
     async def run_row(self, row: Row, deadline: float | None) -> Row:
-        """Outputs by name for inputs by name, neither with the batch axis."""
+        """Outputs by name for inputs by name, neither with the batch axis. FailedPrecondition for outputs of NaN."""
         # For each call anew: unloaded between two tiles, the model is opened again and the edit goes on.
         async with self.pool.use(self.manifest.name) as opened:
-            return await opened.batcher.submit(row, deadline)
+            answer = await opened.batcher.submit(row, deadline)
+        if not all(np.isfinite(values).all() for values in answer.values()):
+            raise FailedPrecondition(
+                f"model {self.manifest.name} answered with values that are no numbers; its file or engine is broken: "
+                f"run diptych models verify {self.manifest.name}, or name another model",
+                reason="MODEL_BROKEN",
+            )
+        return answer
 
     @property
     def _answers(self) -> tuple[str, ...]:

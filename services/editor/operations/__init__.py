@@ -33,6 +33,7 @@ class Edit:
     """One kind of edit. `read(message, faults)` gives its parameters; `apply(image, parameters, context)` an image.
 
     `selectable`: whether it may be bound to a selection. `reach`: how far the selection of a found thing goes.
+    `keeps(parameters)`: whether the result must show what the input showed, so that a broken model is told.
     """
 
     name: str
@@ -40,22 +41,32 @@ class Edit:
     apply: Callable[[Pixels, Any, EditContext], Awaitable[Pixels]]
     selectable: bool = False
     reach: Reach = Reach.THING
+    keeps: Callable[[Any], bool] = lambda parameters: False
+
+
+def _always(parameters: object) -> bool:
+    return True
 
 
 EDITS = {
     edit.name: edit
     for edit in (
-        Edit("remove_background", remove_background.read, remove_background.apply),
-        Edit("denoise", denoise.read, denoise.apply, selectable=True),
+        Edit(
+            "remove_background",
+            remove_background.read,
+            remove_background.apply,
+            keeps=lambda asked: not asked.mask_only,
+        ),
+        Edit("denoise", denoise.read, denoise.apply, selectable=True, keeps=_always),
         Edit("replace_background", replace_background.read, replace_background.apply, selectable=True),
-        Edit("blur_background", blur_background.read, blur_background.apply, selectable=True),
+        Edit("blur_background", blur_background.read, blur_background.apply, selectable=True, keeps=_always),
         Edit("remove_object", remove_object.read, remove_object.apply, selectable=True, reach=Reach.RIM),
         Edit("replace_object", replace_object.read, replace_object.apply, selectable=True, reach=Reach.BOX),
         Edit("add_object", add_object.read, add_object.apply, selectable=True),
         Edit("composite", composite.read, composite.apply, selectable=True),
-        Edit("upscale", upscale.read, upscale.apply),
+        Edit("upscale", upscale.read, upscale.apply, keeps=_always),
         Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
-        Edit("retouch", retouch.read, retouch.apply, selectable=True),
+        Edit("retouch", retouch.read, retouch.apply, selectable=True, keeps=_always),
         Edit("crop", crop.read, crop.apply),
         Edit("resize", resize.read, resize.apply),
         Edit("extend", extend.read, extend.apply),
