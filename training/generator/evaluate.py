@@ -86,16 +86,16 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def scores(ranks: NDArray[np.int64], nouns: Sequence[str]) -> dict[str, Any]:
-    """Top-1 and top-5 as means over concepts of the means over their pictures."""
+    """Top-1 and top-5 as means over concepts of the means over their pictures, with the standard errors."""
     each: dict[str, list[int]] = {}
     for noun, rank in zip(nouns, ranks, strict=True):
         each.setdefault(noun, []).append(int(rank))
-    return {
-        "top1": round(float(np.mean([np.mean([rank == 0 for rank in own]) for own in each.values()])), 4),
-        "top5": round(float(np.mean([np.mean([rank < 5 for rank in own]) for own in each.values()])), 4),
-        "concepts": len(each),
-        "pictures": len(ranks),
-    }
+    result: dict[str, Any] = {"concepts": len(each), "pictures": len(ranks)}
+    for name, last in (("top1", 1), ("top5", 5)):
+        parts = [np.mean(np.asarray(own) < last) for own in each.values()]
+        result[name] = round(float(np.mean(parts)), 4)
+        result[f"{name}_error"] = round(float(np.std(parts) / len(parts) ** 0.5), 4)
+    return result
 
 
 def ceiling(references: References, judge: Judge, chosen: Sequence[int]) -> tuple[dict[str, Any], Floats]:
@@ -248,6 +248,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a fifth of the concepts, one seed, fewer questions")
     options = parser.parse_args()
     runs = [Run.read(text, options.model) for text in options.run] or [Run.default(options.model)]
+    for path, module in ((options.judge / "judge.npz", "judge"), (options.work / "drawings.npy", "prepare")):
+        if not path.exists():
+            parser.error(f"{path} is missing: run python -m training.generator.{module} first")
     torch.set_num_threads(options.threads)
     judge = Judge(options.judge)
     references = References.read(options.work, read_config()["data"]["canvas"])

@@ -15,6 +15,11 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
+def scored(scores: dict[str, Any], name: str) -> str:
+    """A score as per cent with its standard error over concepts."""
+    return f"{percent(scores[name])} ± {100 * scores[name + '_error']:.1f}"
+
+
 def share(part: dict[str, Any] | None) -> str:
     """So many of so many, and per cent."""
     return f"{part['right']} of {part['of']} ({100 * part['part']:.0f} %)" if part else "-"
@@ -40,8 +45,8 @@ def figures(report: dict[str, Any]) -> str:
         return [what, *(pick(run) for run in runs), ceiling]
 
     rows = [
-        row("top-1", lambda r: percent(r["concepts"]["top1"]), percent(real["top1"])),
-        row("top-5", lambda r: percent(r["concepts"]["top5"]), percent(real["top5"])),
+        row("top-1", lambda r: scored(r["concepts"], "top1"), scored(real, "top1")),
+        row("top-5", lambda r: scored(r["concepts"], "top5"), scored(real, "top5")),
         row("top-1 as part of real art's", lambda r: percent(r["ratio"]["top1"])),
         row("top-5 as part of real art's", lambda r: percent(r["ratio"]["top5"])),
         row(

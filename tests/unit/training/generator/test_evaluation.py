@@ -20,7 +20,8 @@ def test_a_run_is_read_with_and_without_a_folder() -> None:
 
 def test_every_concept_counts_the_same_however_many_pictures_it_has() -> None:
     result = scores(np.asarray([0, 0, 0, 9]), ["cat", "cat", "cat", "dog"])
-    assert result == {"top1": 0.5, "top5": 0.5, "concepts": 2, "pictures": 4}
+    assert (result["top1"], result["top5"], result["concepts"], result["pictures"]) == (0.5, 0.5, 2, 4)
+    assert result["top1_error"] == pytest.approx(0.5 / 2**0.5, abs=1e-4)
 
 
 def test_concepts_are_ordered_from_best_to_worst() -> None:
@@ -91,7 +92,7 @@ def report() -> dict[str, object]:
         "guidance": 1.0,
         "folder": "student",
         "seconds_per_picture": 0.123,
-        "concepts": {"top1": 0.25, "top5": 0.5, "concepts": 2, "pictures": 4},
+        "concepts": {"top1": 0.25, "top1_error": 0.1, "top5": 0.5, "top5_error": 0.2, "concepts": 2, "pictures": 4},
         "by_concept": [{"noun": "sun"}, {"noun": "fox"}],
         "ratio": {"top1": 0.4, "top5": 0.62},
         "frechet": 12.5,
@@ -105,7 +106,13 @@ def report() -> dict[str, object]:
         "scenes": {"ground": good, "by scene": {"at night": good}, "thing in top 5": good},
         "resemblance": {"median": 40.0, "least": 20.5, "vendors_median": 60.0, "vendors_least": 10.0},
     }
-    real = {"top1": 0.6, "top5": 0.8, "by_vendor": {"@iconify-json/noto": {"top1": 0.5, "top5": 0.7, "pictures": 3}}}
+    real = {
+        "top1": 0.6,
+        "top1_error": 0.02,
+        "top5": 0.8,
+        "top5_error": 0.01,
+        "by_vendor": {"@iconify-json/noto": {"top1": 0.5, "top5": 0.7, "pictures": 3}},
+    }
     return {
         "model": {"name": "icons", "version": "1", "denoiser_sha256": "abcdef" * 10},
         "judge": {"classes": 7, "drawings": 70, "packages": ["a", "b"], "not_judged": []},
@@ -121,7 +128,7 @@ def test_the_report_shows_every_run_beside_real_art(tmp_path: Path, report: dict
     write_report(json.loads(json.dumps(report)), tmp_path / "EVALUATION.md")
     text = (tmp_path / "EVALUATION.md").read_text()
     assert "| measure | 4 steps, no guidance | 20 steps, guidance 4.5 | real art |" in text
-    assert "| top-5 | 50.0 % | 50.0 % | 80.0 % |" in text
+    assert "| top-5 | 50.0 % ± 20.0 | 50.0 % ± 20.0 | 80.0 % ± 1.0 |" in text
     assert "blue cat: grey" in text and "| noto | 50.0 % | 70.0 % | 3 |" in text
     assert "$" not in text
 
