@@ -1,8 +1,9 @@
-"""Pairs pictures with sentences and embeds every sentence once with the frozen text encoder.
+"""Paints the training pictures, pairs them with sentences, and embeds every sentence once with the frozen text encoder.
 
     python -m training.generator.condition --work .build/generator --encoder model.onnx --tokenizer tokenizer.json
 
-Reads what prepare wrote; writes samples.npy (S, 6) int32, captions.json and embeddings.npy (C, 16, 384) float16.
+Reads what prepare wrote; writes pictures.npy (S, 64, 64, 3) uint8, captions.npy (S,) int32, captions.json and
+embeddings.npy (C, 16, 384) float16.
 The encoder is the file that serves the model: int8 with dynamic quantisation, so each sentence is embedded alone.
 """
 
@@ -11,17 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from training.generator.captions import caption
-from training.generator.colours import BACKGROUNDS
+from training.generator.mixture import Mixture, Sample
 from training.generator.prepare import read_config
+from training.generator.scenes import compose, paint_ground
 
 Floats = NDArray[np.float32]
 
@@ -46,45 +48,14 @@ class TextEncoder:
         return np.asarray(states[0] * mask[0, :, None], dtype=np.float32)
 
 
-def draw_samples(index: dict[str, Any], data: dict[str, Any], count: int, seed: int) -> list[tuple[int, str, str]]:
-    """(variant, background word, caption) of at most `count` training samples; held-out pairs are never drawn."""
+def paint(samples: Sequence[Sample], work: Path, size: int, seed: int) -> None:
+    """Writes pictures.npy, (S, size, size, 3) uint8: every sample as it is shown."""
     rng = random.Random(seed)
-    native: dict[int, int] = {}
-    painted: dict[int, list[int]] = {}
-    for number, variant in enumerate(index["variants"]):
-        if variant["native"]:
-            native[variant["drawing"]] = number
-        else:
-            painted.setdefault(variant["drawing"], []).append(number)
-    by_concept: dict[int, list[int]] = {}
-    for number, drawing in enumerate(index["drawings"]):
-        by_concept.setdefault(drawing["concept"], []).append(number)
-    numbers = list(by_concept)
-    weights = [index["concepts"][number]["weight"] for number in numbers]
-    others = [word for word in BACKGROUNDS if word != "white"]
-    samples = []
-    for number in rng.choices(numbers, weights, k=count):
-        concept, drawing = index["concepts"][number], rng.choice(by_concept[number])
-        repainted = drawing in painted and rng.random() < data["recoloured"]
-        chosen = rng.choice(painted[drawing]) if repainted else native[drawing]
-        colour = index["variants"][chosen]["colour"]
-        if f"{colour} {concept['noun']}" in data["held_out"]:
-            continue
-        say_colour = bool(colour) and (repainted or rng.random() < 0.45)
-        background = "white" if rng.random() < data["plain_white"] else rng.choice([o for o in others if o != colour])
-        style = data["packs"][index["drawings"][drawing]["pack"]]["style"] if rng.random() < data["styled"] else ""
-        said = background if background != "white" or rng.random() < 0.2 else ""
-        text = caption(
-            concept["noun"],
-            concept["others"],
-            colour=colour,
-            say_colour=say_colour,
-            style=style,
-            background=said,
-            rng=rng,
-        )
-        samples.append((chosen, background, text))
-    return samples
+    variants = np.load(work / "variants.npy", mmap_mode="r")
+    shape = (len(samples), size, size, 3)
+    pictures = np.lib.format.open_memmap(work / "pictures.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for number, sample in enumerate(samples):
+        pictures[number] = compose(paint_ground(sample.ground, size, rng), sample.things, variants)
 
 
 def main() -> None:
@@ -93,22 +64,25 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, default=64_000)
+    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     config = read_config()
     index = json.loads((options.work / "index.json").read_text())
-    samples = draw_samples(index, config["data"], options.count, config["seed"])
-    texts = ["", *sorted({text for _, _, text in samples})]
+    mixture = Mixture(index, config["data"], config["seed"])
+    samples = [mixture.draw() for _ in range(options.count)]
+    paint(samples, options.work, config["data"]["canvas"], config["seed"])
+    texts = ["", *sorted({sample.text for sample in samples})]
     place = {text: number for number, text in enumerate(texts)}
+    np.save(options.work / "captions.npy", np.asarray([place[sample.text] for sample in samples], np.int32))
+    (options.work / "captions.json").write_text(json.dumps(texts))
     encoder = TextEncoder(options.encoder, options.tokenizer, config["data"]["tokens"])
     shape = (len(texts), config["data"]["tokens"], 384)
     embeddings = np.lib.format.open_memmap(options.work / "embeddings.npy", mode="w+", dtype=np.float16, shape=shape)
-    for number, text in enumerate(texts):
-        embeddings[number] = encoder(text)
-    rows = [(variant, *BACKGROUNDS[background], place[text], 0) for variant, background, text in samples]
-    np.save(options.work / "samples.npy", np.asarray(rows, np.int32))
-    (options.work / "captions.json").write_text(json.dumps(texts))
-    print(f"{len(rows)} samples, {len(texts)} captions")
+    with ThreadPoolExecutor(options.threads) as threads:
+        for number, states in enumerate(threads.map(encoder, texts)):
+            embeddings[number] = states
+    print(f"{len(samples)} samples, {len(texts)} captions")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
     python -m training.generator.export --work .build/generator --output models/diptych-icons
 
-The folder has the ecosystem's layout for diffusion models. Large weights are stored as float16 and widened at load, so
-all arithmetic stays float32. Prints the largest difference between PyTorch and ONNX Runtime, and whether the rows of a
-batch equal the rows computed alone.
+The folder has the ecosystem's layout for diffusion models. Prints how far ONNX Runtime with the weights as stored is
+from PyTorch, and whether the rows of a batch equal the rows computed alone.
+
+    python -m training.generator.export --student --output models/diptych-icons-turbo
+
+writes the few-step student, which takes everything but its denoiser from the model it was distilled from.
 """
 
 from __future__ import annotations
@@ -21,18 +24,17 @@ import onnx
 import onnxruntime
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
 from training.generator.decoder import load_decoder
+from training.generator.denoiser import load_denoiser
 from training.generator.latents import PatchCode
 from training.generator.manifest import write_manifest
 from training.generator.prepare import read_config
-from training.generator.train import load_denoiser
+from training.generator.storage import compress
 
 TIME_LAYERS = ("time_embedding.", "add_embedding.proj")
-SMALLEST_STORED_AS_HALF = 2048  # numbers; smaller tensors are not worth a node
 
 
 class RowLinear(nn.Module):
@@ -107,26 +109,10 @@ class Encoder(nn.Module):
         return self.linear.encode(avg_pool2d(sample, self.factor))
 
 
-def halve(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with its large float32 weights stored as float16 behind a Cast to float32."""
-    graph = model.graph
-    casts, kept = [], []
-    for tensor in graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < SMALLEST_STORED_AS_HALF:
-            kept.append(tensor)
-            continue
-        kept.append(numpy_helper.from_array(values.astype(np.float16), tensor.name + "_half"))
-        casts.append(helper.make_node("Cast", [tensor.name + "_half"], [tensor.name], to=TensorProto.FLOAT))
-    nodes = list(graph.node)
-    del graph.initializer[:], graph.node[:]
-    graph.initializer.extend(kept)
-    graph.node.extend([*casts, *nodes])
-    return model
-
-
-def write_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, *, half: bool) -> None:
-    """Exports `module` with a free batch size to `path`."""
+def write_graph(
+    module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path, precision: str = "float32"
+) -> None:
+    """Exports `module` with a free batch size to `path`, its large weights stored as `precision`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     batch = torch.export.Dim("batch", min=1, max=64)
     with tempfile.TemporaryDirectory() as folder:
@@ -148,7 +134,7 @@ def write_graph(module: nn.Module, inputs: dict[str, Tensor], output: str, path:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     model.graph.ClearField("metadata_props")
-    onnx.save(halve(model) if half else model, path)
+    onnx.save(compress(model, precision), path)
 
 
 def session(path: Path) -> onnxruntime.InferenceSession:
@@ -171,9 +157,12 @@ def check(module: nn.Module, inputs: dict[str, Tensor], path: Path) -> None:
     pairs = np.concatenate(
         [running.run(None, {k: v[i : i + 2] for k, v in feeds.items()})[0] for i in range(0, len(expected), 2)]
     )
-    distance = np.abs(expected - together).max()
+    largest = np.abs(expected - together).max()
+    share = np.sqrt(np.square(expected - together).mean() / np.square(expected).mean())
     apart = max(np.abs(together - alone).max(), np.abs(pairs - alone).max())
-    print(f"{path.parent.name}: {path.stat().st_size / 1e6:.2f} MB, PyTorch - ONNX {distance:.2e}, ", end="")
+    print(
+        f"{path.parent.name}: {path.stat().st_size / 1e6:.2f} MB, PyTorch - ONNX {largest:.1e} ({share:.2%}), ", end=""
+    )
     print(f"rows of {len(expected)} and of 2 - rows alone {apart:.1e}")
 
 
@@ -183,7 +172,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write_configs(output: Path, config: dict[str, Any]) -> None:
+def write_configs(output: Path, config: dict[str, Any], *, student: bool) -> None:
     """The JSON files that tell a loader what the graphs are."""
     version = "0.42.0"
     channels = config["latents"]["channels"]
@@ -210,11 +199,44 @@ def write_configs(output: Path, config: dict[str, Any]) -> None:
         "scaling_factor": 1.0,
         "shift_factor": 0.0,
     }
-    for name in ("vae_decoder", "vae_encoder"):
+    for name in () if student else ("vae_decoder", "vae_encoder"):
         write_json(
             output / name / "config.json", {"_class_name": "AutoencoderKL", "_diffusers_version": version, **vae}
         )
     FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=1.0).save_pretrained(output / "scheduler")
+
+
+def example_inputs(config: dict[str, Any]) -> dict[str, Tensor]:
+    """Inputs of the denoiser by name, eight random rows."""
+    channels, cells = config["latents"]["channels"], config["denoiser"]["sample_size"]
+    states = torch.randn(8, config["data"]["tokens"], config["denoiser"]["cross_attention_dim"]) * 0.4
+    return {
+        "sample": torch.randn(8, channels, cells, cells),
+        "timestep": torch.linspace(50, 1000, 8),
+        "encoder_hidden_states": states,
+    }
+
+
+def write_denoiser(checkpoint: Path, output: Path, config: dict[str, Any], precision: str) -> None:
+    """Exports the averaged denoiser of a checkpoint."""
+    velocity = Velocity(load_denoiser(checkpoint))
+    path = output / "unet/model.onnx"
+    write_graph(velocity, example_inputs(config), "out_sample", path, precision)
+    check(velocity, example_inputs(config), path)
+
+
+def write_autoencoder(work: Path, output: Path, config: dict[str, Any]) -> None:
+    """Exports the decoder and the linear encoder."""
+    decoder, _ = load_decoder(work, config["decoder"], config["latents"]["channels"])
+    decoder.eval().requires_grad_(False)
+    encoder = Encoder(decoder.linear, config["data"]["render"] // config["data"]["canvas"])
+    size = config["data"]["render"]
+    sample = {"sample": torch.rand(8, 3, size, size) * 2 - 1}
+    latents = {"latent_sample": example_inputs(config)["sample"]}
+    write_graph(decoder, latents, "sample", output / "vae_decoder/model.onnx")
+    check(decoder, latents, output / "vae_decoder/model.onnx")
+    write_graph(encoder, sample, "latent_sample", output / "vae_encoder/model.onnx")
+    check(encoder, sample, output / "vae_encoder/model.onnx")
 
 
 def main() -> None:
@@ -222,32 +244,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--output", type=Path, default=Path("models/diptych-icons"))
-    parser.add_argument("--version", default="0.1.0", help="of the weights, for the manifest")
+    parser.add_argument("--student", action="store_true", help="the few-step student")
+    parser.add_argument("--precision", choices=("float32", "float16", "int8"), default="int8")
+    parser.add_argument("--version", default="0.2.0", help="of the weights, for the manifest")
     options = parser.parse_args()
     output: Path = options.output
     config = read_config()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    channels, cells = config["latents"]["channels"], config["denoiser"]["sample_size"]
-    decoder = load_decoder(options.work, config["decoder"], channels)[0].eval().requires_grad_(False)
-    encoder = Encoder(decoder.linear, config["data"]["render"] // config["data"]["canvas"])
-    velocity = Velocity(load_denoiser(options.work))
-    for weight in velocity.parameters():  # what is stored is what is compared
-        weight.data = weight.data.half().float() if weight.numel() >= SMALLEST_STORED_AS_HALF else weight.data
-    latents = torch.randn(8, channels, cells, cells)
-    states = torch.randn(8, config["data"]["tokens"], config["denoiser"]["cross_attention_dim"]) * 0.4
-    asked = {"sample": latents, "timestep": torch.linspace(50, 1000, 8), "encoder_hidden_states": states}
-    size = config["data"]["render"]
-    for name, module, inputs, answer, half in (
-        ("unet", velocity, asked, "out_sample", True),
-        ("vae_decoder", decoder, {"latent_sample": latents}, "sample", False),
-        ("vae_encoder", encoder, {"sample": torch.rand(8, 3, size, size) * 2 - 1}, "latent_sample", False),
-    ):
-        path = output / name / "model.onnx"
-        write_graph(module, inputs, answer, path, half=half)
-        check(module, inputs, path)
-    write_configs(output, config)
-    write_manifest(output, options.version, config["sampling"]["guidance"])
+    checkpoint = options.work / ("student.pt" if options.student else "checkpoint.pt")
+    write_denoiser(checkpoint, output, config, options.precision)
+    if not options.student:
+        write_autoencoder(options.work, output, config)
+    write_configs(output, config, student=options.student)
+    write_manifest(output, options.version, config, student=options.student)
 
 
 if __name__ == "__main__":

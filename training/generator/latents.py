@@ -39,18 +39,10 @@ class PatchCode(nn.Module):
         return nn.functional.pixel_shuffle(patches, self.patch)
 
 
-def composite(variants: np.ndarray, backgrounds: np.ndarray) -> Tensor:
-    """(B, 64, 64, 4) uint8 drawings over (B, 3) uint8 colours -> (B, 3, 64, 64) in -1..1."""
-    values = torch.from_numpy(np.ascontiguousarray(variants)).permute(0, 3, 1, 2).float() / 255
-    ground = torch.from_numpy(np.ascontiguousarray(backgrounds)).float()[:, :, None, None] / 255
-    alpha = values[:, 3:]
-    return (values[:, :3] * alpha + ground * (1 - alpha)) * 2 - 1
-
-
-def fit(variants: np.ndarray, samples: np.ndarray, settings: dict[str, Any]) -> PatchCode:
-    """The code of `settings["channels"]` components fitted to composited training samples."""
+def fit(pictures: np.ndarray, settings: dict[str, Any]) -> PatchCode:
+    """The code of `settings["channels"]` components fitted to (N, 64, 64, 3) uint8 pictures."""
     code = PatchCode(settings["patch"], settings["channels"])
-    pixels = composite(variants[samples[:, 0]], samples[:, 1:4].astype(np.uint8))
+    pixels = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     patches = pixel_unshuffle(pixels, settings["patch"]).permute(0, 2, 3, 1).flatten(0, 2).double()
     mean = patches.mean(0)
     centred = patches - mean
@@ -82,9 +74,9 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     work: Path = parser.parse_args().work
     rng = np.random.default_rng(read_config()["seed"])
-    samples = np.load(work / "samples.npy")
-    chosen = np.sort(rng.choice(len(samples), 3000, replace=False))
-    code = fit(np.load(work / "variants.npy", mmap_mode="r"), samples[chosen], read_config()["latents"])
+    pictures = np.load(work / "pictures.npy", mmap_mode="r")
+    chosen = np.sort(rng.choice(len(pictures), 3000, replace=False))
+    code = fit(pictures[chosen], read_config()["latents"])
     torch.save(code.state_dict(), work / "code.pt")
 
 

@@ -1,27 +1,24 @@
-"""Writes manifest.toml of the exported model: what it is, its defaults, and the sha256 of every file.
-
-python -m training.generator.manifest --output models/diptych-icons
-"""
+"""Writes manifest.toml of an exported model: what it is, its defaults, and the sha256 of every file."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from pathlib import Path
+from typing import Any
 
 HEAD = """\
-name = "diptych-icons"
+name = "{name}"
 version = "{version}"
 kind = "GENERATIVE"
 task = "text-to-image"
 license = "Apache-2.0"
 license_note = "Trained on art under MIT, Apache-2.0 and CC-BY-4.0; credits are in NOTICE."
 origin = "Trained by training/generator."
-description = "Small icons and emoji-like drawings from a short phrase, 256 x 256 px."
+description = "{description}"
 precision = "fp32"
 
 [defaults]
-num_inference_steps = 20
+num_inference_steps = {steps}
 guidance_scale = {guidance}
 width = 256
 height = 256
@@ -54,11 +51,15 @@ sha256 = "{sha256}"
 source = {{ type = "repository" }}
 """
 
-COMMITTED = (
-    "model_index.json",
-    "scheduler/scheduler_config.json",
-    "unet/config.json",
-    "unet/model.onnx",
+BORROWED = """
+[[files]]
+path = "{path}"
+sha256 = "{sha256}"
+source = {{ type = "model", model = "{model}", path = "{path}" }}
+"""
+
+COMMITTED = ("model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "unet/model.onnx")
+AUTOENCODER = (
     "vae_decoder/config.json",
     "vae_decoder/model.onnx",
     "vae_encoder/config.json",
@@ -66,23 +67,29 @@ COMMITTED = (
 )
 
 
-def write_manifest(output: Path, version: str, guidance: float) -> None:
-    """Writes `output`/manifest.toml for the files that lie there."""
-    entries = [
-        FILE.format(path=path, sha256=hashlib.sha256((output / path).read_bytes()).hexdigest()) for path in COMMITTED
-    ]
-    (output / "manifest.toml").write_text(HEAD.format(version=version, guidance=guidance) + "".join(entries))
+def hash_of(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def main() -> None:
-    """Writes the manifest."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("models/diptych-icons"))
-    parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--guidance", type=float, default=3.0)
-    options = parser.parse_args()
-    write_manifest(options.output, options.version, options.guidance)
-
-
-if __name__ == "__main__":
-    main()
+def write_manifest(output: Path, version: str, config: dict[str, Any], *, student: bool) -> None:
+    """Writes `output`/manifest.toml. A student draws in few steps and takes the autoencoder from its teacher's folder,
+    which lies beside it."""
+    teacher = output.parent / "diptych-icons"
+    described = "Small icons and emoji-like drawings from a short phrase, 256 x 256 px"
+    sampling = config["sampling"]
+    steps, guidance = (config["distillation"]["steps"], 1.0) if student else (sampling["steps"], sampling["guidance"])
+    text = HEAD.format(
+        name=output.name,
+        version=version,
+        steps=steps,
+        guidance=guidance,
+        description=f"{described}; {steps} steps without guidance." if student else f"{described}.",
+    )
+    own = COMMITTED if student else (*COMMITTED, *AUTOENCODER)
+    text += "".join(FILE.format(path=path, sha256=hash_of(output / path)) for path in own)
+    if student:
+        text += "".join(
+            BORROWED.format(path=path, sha256=hash_of(teacher / path), model=teacher.name) for path in AUTOENCODER
+        )
+    (output / "manifest.toml").write_text(text)
