@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Sampler:
         providers = ["CPUExecutionProvider"]
         self.unet = onnxruntime.InferenceSession(str(folder / "unet/model.onnx"), options, providers=providers)
         self.decoder = onnxruntime.InferenceSession(
-            str(folder / "vae_decoder/model.onnx"), options, providers=providers
+            str(find(folder, "vae_decoder/model.onnx")), options, providers=providers
         )
         self.embed = TextEncoder(encoder, tokenizer, read_config()["data"]["tokens"])
         self.shape = tuple(self.unet.get_inputs()[0].shape[1:])
@@ -72,6 +73,14 @@ class Sampler:
         """(B, 256, 256, 3) pixels of latents."""
         (values,) = self.decoder.run(None, {"latent_sample": latents})
         return np.asarray((np.clip(values, -1, 1) + 1) * 127.5 + 0.5, dtype=np.uint8).transpose(0, 2, 3, 1)
+
+
+def find(folder: Path, path: str) -> Path:
+    """A file of a model's folder, or of the model beside it from which its manifest borrows the file."""
+    for entry in tomllib.loads((folder / "manifest.toml").read_text())["files"]:
+        if entry["path"] == path and entry["source"]["type"] == "model":
+            return folder.parent / str(entry["source"]["model"]) / path
+    return folder / path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
