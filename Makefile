@@ -28,7 +28,7 @@ check: .venv/.dev $(BUF)  ## style, types, contract, import rules, sizes
 	$(BIN)/lint-imports --no-cache && $(BIN)/python protos/check.py --buf $(BUF) && $(BIN)/pytest -q tests/contract
 
 gallery: .venv/.dev models  ## docs/gallery, from real output
-	$(BIN)/python -m docs.gallery.make
+	$(BIN)/python -m docs.gallery.make && $(BIN)/python -m docs.gallery.editor
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

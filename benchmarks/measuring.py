@@ -9,13 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 START_SECONDS = 180.0
 
 
 @asynccontextmanager
-async def started(service: str, *flags: str) -> AsyncIterator[str]:
-    """The address of a service started as a process, stopped at the end."""
+async def running(service: str, *flags: str) -> AsyncIterator[tuple[str, int]]:
+    """The address and process id of a service started as a process, stopped at the end."""
     command = [sys.executable, "-m", f"services.{service}", "--port", "0", "--log-level", "warning", *flags]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     try:
@@ -24,11 +25,24 @@ async def started(service: str, *flags: str) -> AsyncIterator[str]:
         line = (await asyncio.wait_for(process.stdout.readline(), START_SECONDS)).decode()
         if not line.startswith(f"ready {service} "):
             raise SystemExit(f"{service} did not start; its own words are above")
-        yield line.split()[2]
+        yield line.split()[2], process.pid
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
             await process.wait()
+
+
+@asynccontextmanager
+async def started(service: str, *flags: str) -> AsyncIterator[str]:
+    """The address of a service started as a process, stopped at the end."""
+    async with running(service, *flags) as (address, _):
+        yield address
+
+
+def peak_memory(process: int) -> int:
+    """The most bytes that a running process of this machine ever held. Linux."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
 
 
 def percentile(values: Sequence[float], share: float) -> float:
