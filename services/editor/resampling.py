@@ -35,20 +35,30 @@ def resample_plane(plane: Floats, width: int, height: int) -> Floats:
 
 
 def turn(pixels: Pixels, angle: float, *, expand: bool) -> Pixels:
-    """(H, W, 4) turned clockwise by `angle` degrees about its centre, bicubic; new corners are transparent."""
-    height, width = pixels.shape[:2]
+    """The picture turned clockwise by `angle` degrees about its centre, bicubic.
+
+    New corners are transparent, or white where there is no alpha.
+    """
+    matrix, size = _turning(pixels.shape[1], pixels.shape[0], angle, expand)
+    if pixels.shape[2] == 3:
+        # In 8 bits and at once: what floats would take of a large photo is gigabytes.
+        on_white: Any = cv2.warpAffine(pixels, matrix, size, flags=cv2.INTER_CUBIC, borderValue=(255, 255, 255))
+        return np.asarray(on_white, np.uint8)
+    # One transparent pixel all round, so that edges fade instead of breaking into steps.
+    light: Any = cv2.copyMakeBorder(premultiplied(pixels), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
+    matrix[:, 2] -= matrix[:, :2] @ (1, 1)
+    turned: Any = cv2.warpAffine(light, matrix, size, flags=cv2.INTER_CUBIC, borderValue=(0, 0, 0, 0))
+    return unpremultiplied(turned)
+
+
+def _turning(width: int, height: int, angle: float, expand: bool) -> tuple[Any, tuple[int, int]]:
+    """The matrix (2, 3) that turns a picture about its centre, and the size it needs."""
     radians = np.deg2rad(angle)
     cos, sin = float(np.cos(radians)), float(np.sin(radians))
     new_width, new_height = turned_size(width, height, angle) if expand else (width, height)
     x, y, new_x, new_y = (width - 1) / 2, (height - 1) / 2, (new_width - 1) / 2, (new_height - 1) / 2
     matrix = np.array([[cos, -sin, new_x - cos * x + sin * y], [sin, cos, new_y - sin * x - cos * y]])
-    # One transparent pixel all round, so that edges fade instead of breaking into steps.
-    light: Any = cv2.copyMakeBorder(premultiplied(pixels), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
-    matrix[:, 2] -= matrix[:, :2] @ (1, 1)
-    turned: Any = cv2.warpAffine(
-        light, matrix, (new_width, new_height), flags=cv2.INTER_CUBIC, borderValue=(0, 0, 0, 0)
-    )
-    return unpremultiplied(turned)
+    return matrix, (new_width, new_height)
 
 
 def turned_size(width: int, height: int, angle: float) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.images import Pixels, flatten, to_rgba
+from diptych.images import Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
@@ -69,8 +69,7 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 
 
 def _turn(image: Pixels, angle: float, expand: bool) -> Pixels:
-    turned = turn(to_rgba(image), angle, expand=expand)
-    return turned if image.shape[2] == 4 else flatten(turned)
+    return turn(np.ascontiguousarray(image), angle, expand=expand)
 
 
 def _level(image: Pixels, tilt: float, expand: bool) -> Pixels:
