@@ -48,3 +48,12 @@ def from_oklab(lab: Floats) -> Floats:
     """Linear sRGB from Oklab; outside 0..1 where sRGB has no such colour."""
     result: Floats = (lab @ _FROM_OKLAB.T) ** 3 @ _FROM_CONES.T
     return result
+
+
+def into_gamut(linear: Floats) -> Floats:
+    """(..., 3) linear sRGB 0..1: what lies outside is drawn towards grey of the same luminance until it is inside."""
+    grey = (linear @ LUMINANCE).clip(0, 1)[..., np.newaxis]
+    away = linear - grey
+    room = np.where(away > 0, (1 - grey) / np.maximum(away, 1e-6), grey / np.maximum(-away, 1e-6))
+    inside: Floats = (grey + away * room.min(axis=-1, keepdims=True).clip(0, 1)).clip(0, 1)
+    return inside

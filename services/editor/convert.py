@@ -8,7 +8,7 @@ from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
-from services.editor.models import DENOISE, INPAINTING, LANDMARKS, MATTING, UPSCALE
+from services.editor.models import DENOISE, INPAINTING, LANDMARKS, MATTING, NAMED_STYLE, UPSCALE
 from services.editor.operations import EDITS, Edit
 from services.editor.selection import SelectionRequest, read_selection
 
@@ -19,9 +19,12 @@ _TASKS = {
     "replace_background": MATTING,
     "blur_background": MATTING,
     "remove_object": INPAINTING,
+    "enhance": DENOISE,
     "denoise": DENOISE,
+    "deblur": DENOISE,
     "upscale": UPSCALE,
     "retouch": LANDMARKS,
+    "style_transfer": NAMED_STYLE,
 }
 
 

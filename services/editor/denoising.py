@@ -37,7 +37,7 @@ async def remove_noise(
     """
     height, width = colors.shape[:2]
     # A quarter of the work is left for each smaller scale.
-    progress = _Progress(context.progress, count_tiles(width, height, tile=context.tile, overlap=_OVERLAP) * 4 / 3)
+    progress = TileProgress(context.progress, count_tiles(width, height, tile=context.tile, overlap=_OVERLAP) * 4 / 3)
     return await _at_scale(colors, noise, model, context, needed, progress, _SCALES)
 
 
@@ -47,7 +47,7 @@ async def _at_scale(
     model: OpenModel,
     context: EditContext,
     needed: Mask | None,
-    progress: "_Progress",
+    progress: "TileProgress",
     scales: int,
 ) -> Pixels:
     done = await _run(colors, noise, model, context, needed, progress)
@@ -68,7 +68,7 @@ async def _run(
     model: OpenModel,
     context: EditContext,
     needed: Mask | None,
-    progress: "_Progress",
+    progress: "TileProgress",
 ) -> Pixels:
     def wanted(rows: slice, columns: slice) -> bool:
         return needed is None or bool(needed[rows, columns].any())
@@ -108,7 +108,9 @@ def _add_difference(whole: Pixels, small: Pixels, cleaned: Pixels) -> Pixels:
     return result
 
 
-class _Progress:
+class TileProgress:
+    """Tells the share done, tile by tile."""
+
     def __init__(self, tell: Callable[[float], None], total: float) -> None:
         self._tell, self._total, self._done = tell, total, 0
 

@@ -25,10 +25,14 @@ logger = logging.getLogger(__name__)
 
 MATTING, UPSCALE, DENOISE, INPAINTING = "matting", "upscale", "denoise", "inpainting"
 FACES, LANDMARKS, EMBEDDING = "face-detection", "face-landmarks", "face-embedding"
+NAMED_STYLE, STYLE, STYLE_CODE = "named-style", "style", "style-code"
 OBJECTS, TEXT, SAFETY, DEPTH = "object-detection", "text-detection", "safety", "depth"
-TASKS = (MATTING, UPSCALE, DENOISE, INPAINTING, FACES, LANDMARKS, EMBEDDING, OBJECTS, TEXT, SAFETY, DEPTH)
+TASKS = (
+    MATTING, UPSCALE, DENOISE, INPAINTING, FACES, LANDMARKS, EMBEDDING, OBJECTS,
+    TEXT, SAFETY, DEPTH, NAMED_STYLE, STYLE, STYLE_CODE,
+)  # fmt: skip
 # These see a whole large picture at once: kept, their working memory would be gigabytes at rest.
-_HUNGRY = (MATTING, TEXT, DEPTH)
+_HUNGRY = (MATTING, NAMED_STYLE, TEXT, DEPTH)
 _FILE = "model.onnx"
 # More tiles in one call do not run faster on a CPU, and a call cannot be stopped.
 _MOST_ROWS = 2
@@ -192,21 +196,25 @@ def _answers(manifest: Manifest, engine: Engine) -> tuple[str, ...]:
 
 
 def _most_rows(engine: Engine, name: str) -> int:
-    """How many rows share a call: what the first axis of the inputs allows."""
+    """How many rows share a call: what the first axis of the inputs allows; one where an input has that axis only."""
     if not engine.inputs or not all(spec.shape for spec in engine.inputs):
         taken = ", ".join(str(spec) for spec in engine.inputs) or "nothing"
         raise FailedPrecondition(
             f"model {name} takes {taken}; the editor runs graphs whose inputs all begin with a batch axis",
             reason="UNSUPPORTED_GRAPH",
         )
+    if any(len(spec.shape) == 1 for spec in engine.inputs):
+        return 1
     return min([_MOST_ROWS, *(spec.shape[0] for spec in engine.inputs if isinstance(spec.shape[0], int))])
 
 
 def _run(engine: Engine, answers: Sequence[str], rows: Sequence[Row]) -> list[Row]:
     """The wanted outputs for each row; runs on the worker."""
-    batch = {
-        spec.name: np.stack([row[spec.name] for row in rows]).astype(spec.dtype, copy=False) for spec in engine.inputs
-    }
+    batch = {}
+    for spec in engine.inputs:
+        # A vector is no picture of a batch: it is for the one row that such a graph takes.
+        values = rows[0][spec.name] if len(spec.shape) == 1 else np.stack([row[spec.name] for row in rows])
+        batch[spec.name] = values.astype(spec.dtype, copy=False)
     results = engine.run(batch, answers)
     return [
         {name: results[name][index].astype(np.float32, copy=False) for name in answers} for index in range(len(rows))
@@ -223,4 +231,5 @@ def _channels_last(spec: TensorSpec) -> bool:
 
 def _blank(spec: TensorSpec) -> Floats:
     """Zeros of the shape of one row, sizes that vary being small."""
-    return np.zeros([size if isinstance(size, int) else _WARMING_SIDE for size in spec.shape[1:]], np.float32)
+    shape = spec.shape if len(spec.shape) == 1 else spec.shape[1:]
+    return np.zeros([size if isinstance(size, int) else _WARMING_SIDE for size in shape], np.float32)

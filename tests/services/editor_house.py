@@ -35,11 +35,14 @@ source = {{ type = "repository" }}
 
 
 def write_models(root: Path) -> Path:
-    """`root` with isnet, ffdnet, span-x2, span-x4, realesr-animevideov3-x4, and `far`, whose file is not here."""
+    """`root` with isnet, ffdnet, enlargers, the style networks, and `far`, whose file is not here."""
     for name, factor in (("span-x2", 2), ("span-x4", 4), ("realesr-animevideov3-x4", 4)):
         _write(root, name, "upscale", _enlarger(factor), f"scale = {factor}")
     _write(root, "isnet", "matting", _matte(), f"side = {SIDE}\nmean = 128.0\nscale = 256.0\nborder = 0.25")
     _write(root, "ffdnet", "denoise", _smoother(), "")
+    _write(root, "multistyle-26", "named-style", _named_painter(), "")
+    _write(root, "magenta-style-code", "style-code", _style_reader(), "")
+    _write(root, "magenta-style", "style", _painter(), "")
     far = root / "far"
     far.mkdir()
     text = MANIFEST.format(name="far", task="upscale", defaults="scale = 2", sha256="0" * 64)
@@ -97,6 +100,58 @@ def _smoother() -> onnx.GraphProto:
     return helper.make_graph([node], "smooth", [taken], [given], [numpy_helper.from_array(kernel, "kernel")])
 
 
+def _named_painter() -> onnx.GraphProto:
+    """Darkens by the share of style 19, van Gogh's, and leaves other styles as they are."""
+    constants = [
+        numpy_helper.from_array(np.eye(26, dtype=np.float32)[19] * -0.5, "darkness"),
+        numpy_helper.from_array(np.array(1, np.float32), "one"),
+    ]
+    nodes = [
+        helper.make_node("Mul", ["style_weights", "darkness"], ["shares"]),
+        helper.make_node("ReduceSum", ["shares"], ["share"], keepdims=0),
+        helper.make_node("Add", ["share", "one"], ["factor"]),
+        helper.make_node("Mul", ["image", "factor"], ["stylized"]),
+    ]
+    taken = [
+        helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, "H", "W"]),
+        helper.make_tensor_value_info("style_weights", TensorProto.FLOAT, [26]),
+    ]
+    given = helper.make_tensor_value_info("stylized", TensorProto.FLOAT, [1, 3, "H", "W"])
+    return helper.make_graph(nodes, "paint-by-name", taken, [given], constants)
+
+
+def _style_reader() -> onnx.GraphProto:
+    """The mean colour of an example, (1, 1, 1, 3)."""
+    axes = numpy_helper.from_array(np.array([1, 2], np.int64), "axes")
+    taken = helper.make_tensor_value_info("style_image", TensorProto.FLOAT, [1, 16, 16, 3])
+    given = helper.make_tensor_value_info("code", TensorProto.FLOAT, [1, 1, 1, 4])
+    four = numpy_helper.from_array(np.eye(3, 4, dtype=np.float32), "four")
+    nodes = [
+        helper.make_node("ReduceMean", ["style_image", "axes"], ["mean"], keepdims=1),
+        helper.make_node("MatMul", ["mean", "four"], ["code"]),
+    ]
+    return helper.make_graph(nodes, "read-style", [taken], [given], [axes, four])
+
+
+def _painter() -> onnx.GraphProto:
+    """Half the picture, half the example's mean colour; squares of 128 pixels."""
+    constants = [
+        numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "three"),
+        numpy_helper.from_array(np.array(0.5, np.float32), "half"),
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["code", "three"], ["color"]),
+        helper.make_node("Add", ["picture", "color"], ["sum"]),
+        helper.make_node("Mul", ["sum", "half"], ["painted"]),
+    ]
+    taken = [
+        helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 128, 128, 3]),
+        helper.make_tensor_value_info("code", TensorProto.FLOAT, [1, 1, 1, 4]),
+    ]
+    given = helper.make_tensor_value_info("painted", TensorProto.FLOAT, [1, 128, 128, 3])
+    return helper.make_graph(nodes, "paint", taken, [given], constants)
+
+
 def _matte() -> onnx.GraphProto:
     """1 where it is dark, 0 where it is bright."""
     constants = [
@@ -144,7 +199,7 @@ async def edit(
     return from_message(response.image, field="image"), response
 
 
-def operation(name: str, **fields: object) -> editor_pb2.Operation:
+def operation(name: str, /, **fields: object) -> editor_pb2.Operation:
     """An operation by name and fields."""
     descriptor = editor_pb2.Operation.DESCRIPTOR.fields_by_name[name]
     made = getattr(editor_pb2, descriptor.message_type.name)(**fields)

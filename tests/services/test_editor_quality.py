@@ -12,7 +12,13 @@ from diptych.v1 import editor_pb2, image_pb2
 from tests.services import editor_house as house
 
 op = house.operation
-OPERATIONS = {"denoise": lambda: op("denoise", strength=1)}
+OPERATIONS = {
+    "enhance": lambda: op("enhance"),
+    "denoise": lambda: op("denoise", strength=1),
+    "deblur": lambda: op("deblur"),
+    "match_style": lambda: op("match_style", reference=to_message(reference())),
+    "style_transfer": lambda: op("style_transfer", name="van gogh"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +38,12 @@ def scene(width: int = 150, height: int = 90, *, alpha: bool = False, seed: int 
     noise = np.random.default_rng(seed).normal(0, 9, (height, width, 3))
     pixels[..., :3] = (pixels[..., :3] * 0.6 + noise).clip(0, 255)
     return pixels
+
+
+def reference() -> np.ndarray:
+    """A cool and bright picture, to match."""
+    ramp = np.arange(80, dtype=np.uint8)
+    return np.stack([np.add.outer(ramp, ramp[::-1]) // 2 + shift for shift in (90, 120, 170)], axis=2)
 
 
 def masked(operation: editor_pb2.Operation, mask: np.ndarray) -> editor_pb2.Operation:
@@ -70,6 +82,32 @@ async def test_no_strength_is_no_effect(channel: grpc.aio.Channel, name: str) ->
     result, response = await house.edit(channel, pixels, operation)
     assert np.array_equal(result, pixels)
     assert response.records[0].effect.effect == image_pb2.EFFECT_NO_EFFECT
+
+
+async def test_a_style_by_example_reaches_a_picture_larger_than_its_network(channel: grpc.aio.Channel) -> None:
+    example = np.full((40, 60, 3), [200, 40, 40], np.uint8)
+    pixels = scene(300, 200)
+    result, response = await house.edit(channel, pixels, op("style_transfer", image=to_message(example)))
+    assert result.mean(axis=(0, 1)) == pytest.approx((pixels.mean(axis=(0, 1)) + example[0, 0]) / 2, abs=3)
+    assert response.records[0].parameters["model"] == "magenta-style-code magenta-style"
+    kept, _ = await house.edit(channel, pixels, op("style_transfer", image=to_message(example), keep_colors=True))
+    red = [int(one[..., 0].mean()) - int(one[..., 1].mean()) for one in (pixels, kept, result)]
+    assert abs(red[1] - red[0]) < 8 < 60 < red[2] - red[0]
+
+
+async def test_styles_are_found_by_other_words_and_unknown_ones_are_refused(channel: grpc.aio.Channel) -> None:
+    _, response = await house.edit(channel, scene(40, 30), op("style_transfer", name="a Monet painting", strength=0.5))
+    assert response.records[0].parameters["name"] in ("impressionist", "oil-painting")
+    for faulty in (op("style_transfer"), op("style_transfer", name="nonsense")):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await house.edit(channel, scene(40, 30), faulty)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_missing_reference_is_named(channel: grpc.aio.Channel) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await house.edit(channel, scene(), op("match_style"))
+    assert "reference" in str(caught.value.details())
 
 
 async def test_noise_decides_how_much_goes(channel: grpc.aio.Channel) -> None:

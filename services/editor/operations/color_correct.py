@@ -27,6 +27,8 @@ _RANGES = {
 }  # fmt: skip
 # Rows at a time, so that the floats of a large picture never exist at once.
 _ROWS = 128
+# Linear light from which more exposure brightens less and less, so that highlights keep their drawing.
+_KNEE = 0.7
 # Gains at the ends of temperature and tint, as natural logarithms.
 _WARMEST, _MOST_MAGENTA = 0.4, 0.25
 
@@ -140,7 +142,8 @@ def _curves(parameters: Parameters, automatic: Automatic) -> Floats:
     balance = gains * np.array(automatic.gains, np.float32) * np.float32(2**parameters.exposure)
     tones = identity
     if not np.allclose(balance, 1, atol=1e-6):
-        tones = to_encoded(LINEAR_OF_BYTE[np.newaxis] * balance[:, np.newaxis])
+        light = LINEAR_OF_BYTE[np.newaxis] * balance[:, np.newaxis]
+        tones = to_encoded(_rolled_off(light, min(max(parameters.exposure, 0.0), 1.0)))
     if parameters.auto:
         tones = ((tones - automatic.black) / (automatic.white - automatic.black)).clip(0, None)
         tones = tones ** (1 / automatic.gamma)
@@ -152,6 +155,16 @@ def _curves(parameters: Parameters, automatic: Automatic) -> Floats:
         tones = tones.clip(0, None) ** (1 / parameters.gamma)
     result: Floats = tones.astype(np.float32)
     return result
+
+
+def _rolled_off(light: Floats, share: float) -> Floats:
+    """Linear light with a shoulder, as film has it, `share` of the way from light that is cut off at 1."""
+    if not share:
+        return light
+    over = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
+    shoulder = np.minimum(light, _KNEE) + (1 - _KNEE) * (1 - np.exp(-over))
+    rolled: Floats = (1 - share) * np.minimum(light, 1) + share * shoulder
+    return rolled
 
 
 def _contrasted(tones: Floats, amount: float) -> Floats:

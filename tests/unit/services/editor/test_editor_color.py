@@ -38,6 +38,15 @@ def test_exposure_doubles_the_light() -> None:
     assert light(change((90, 60, 120), exposure=1.0)) == pytest.approx(2 * light(np.array([90, 60, 120])), rel=0.02)
 
 
+def test_more_exposure_keeps_the_drawing_in_highlights() -> None:
+    ramp = np.arange(256, dtype=np.uint8)[np.newaxis, :, np.newaxis].repeat(3, 2)
+    for exposure in (0.2, 0.5, 1.0, 2.0):
+        tones = correct(ramp, Parameters(exposure=exposure))[0, :, 0].astype(int)
+        assert (np.diff(tones) >= 0).all() and tones[255] >= 253 - 8 * (exposure < 1)
+    brighter = correct(ramp, Parameters(exposure=1.0))[0, :, 0].astype(int)
+    assert brighter[205] < brighter[230] < brighter[250]
+
+
 def test_temperature_and_tint_change_colour_and_keep_brightness() -> None:
     grey = light(np.array([128, 128, 128]))
     for values in ({"temperature": 0.7}, {"temperature": -0.7}, {"tint": 0.7}, {"tint": -0.7}):

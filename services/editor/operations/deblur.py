@@ -1,0 +1,85 @@
+"""Sharpness back, as much as the picture's own edges lack."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.images import Pixels
+from diptych.v1 import editor_pb2
+from services.editor.color_spaces import Floats
+from services.editor.context import EditContext
+from services.editor.deblurring import Deconvolution, measure_blur, sigmas
+from services.editor.denoising import DEFAULT_MODEL, TileProgress, denoise_planes
+from services.editor.faults import Faults
+from services.editor.models import OpenModel
+from services.editor.noise import measure_noise
+from services.editor.operations.denoise import merge, needed_pixels, visible_colors
+from services.editor.tiling import count_tiles, run_tiled
+
+_OVERLAP = 64
+_NEUTRAL = 0.5
+# Blurs outside are taken for the nearest of these, pixels: below, a picture is sharp; above, what is lost is lost.
+_LEAST_BLUR, _MOST_BLUR = 0.6, 3.0
+# At full strength the blur is taken for this much wider than it was measured.
+_WIDER = 1.35
+# Rounding to whole numbers is noise, too.
+_LEAST_NOISE = 1.2
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """`strength` 0.5 takes back what was measured; less is a share of it, more sharpens beyond. `model` denoises."""
+
+    strength: float
+    model: str
+
+
+def read(message: editor_pb2.Deblur, faults: Faults) -> Parameters:
+    """The parameters."""
+    return Parameters(faults.number(message, "strength", 0, 1, _NEUTRAL), message.model or DEFAULT_MODEL)
+
+
+async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
+    """The picture sharpened; alpha stays, and so does every pixel outside the selection."""
+    context.note(strength=parameters.strength, model=parameters.model)
+    noise = max((await context.compute(measure_noise, image)).typical, _LEAST_NOISE)
+    blur = await context.compute(measure_blur, image, noise)
+    if parameters.strength == 0 or blur is None:
+        return image
+    beyond = max(0.0, parameters.strength - _NEUTRAL) / (1 - _NEUTRAL)
+    blur = min(max(blur, _LEAST_BLUR), _MOST_BLUR) * (1 + (_WIDER - 1) * beyond)
+    model = await context.model(parameters.model)
+    context.method("half-quadratic-splitting", "opencv")
+    colors = await context.compute(visible_colors, image)
+    sharp = await _sharpened(colors, blur, noise / 255, model, context, image)
+    share = min(1.0, parameters.strength / _NEUTRAL)
+    return await context.compute(merge, image, sharp, share, context.selection)
+
+
+async def _sharpened(
+    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, image: Pixels
+) -> Pixels:
+    needed = needed_pixels(image, context.selection)
+    height, width = colors.shape[:2]
+    overlap = min(_OVERLAP, context.tile // 2)
+    progress = TileProgress(context.progress, count_tiles(width, height, tile=context.tile, overlap=overlap))
+
+    async def sharpen(planes: Floats) -> Floats:
+        rows, columns = planes.shape[1:]
+        seen = np.pad(planes, ((0, 0), (0, rows % 2), (0, columns % 2)), mode="edge")
+        deconvolution = await context.compute(Deconvolution, seen, blur, noise)
+        for sigma in sigmas(noise):
+            seen = await context.compute(deconvolution.step, seen, sigma)
+            seen = await denoise_planes(seen, np.full(seen.shape[1:], sigma, np.float32), model, context.deadline)
+        return seen[:, :rows, :columns]
+
+    return await run_tiled(
+        colors,
+        1,
+        sharpen,
+        tile=context.tile,
+        overlap=overlap,
+        fallback=lambda part: part,
+        wanted=lambda rows, columns: needed is None or bool(needed[rows, columns].any()),
+        on_tile=progress.step,
+    )

@@ -1,0 +1,45 @@
+"""The colour of the light, from what is nearly grey."""
+
+import numpy as np
+
+from diptych.images import Pixels
+from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, Floats, to_oklab
+
+# Oklab distance from grey, as a share of the lightness, up to which a colour may be grey in coloured light: on a first
+# look and on later ones.
+_NEARLY_GREY = (0.09, 0.06, 0.05)
+# With less of the picture than the first nearly grey, nothing is known of the light; with the second, enough.
+_LEAST_SHARE, _ENOUGH = 0.05, 0.25
+# Tones outside are noise or clipped.
+_DARKEST, _BRIGHTEST = 40, 248
+# A light further from white than this is meant, like a sunset, or misjudged.
+_LOWEST, _HIGHEST = 0.8, 1.25
+# A cast below this is nobody's fault, and the light is left some of its colour: evenings are warm.
+_UNSEEN, _SHARE = 0.012, 0.65
+
+
+def neutral_gains(sample: Pixels) -> Floats:
+    """(3,) gains of linear red, green and blue that take most of a cast off (N, 3) uint8; ones where none is sure.
+
+    After Huo et al. (2006), "Robust Automatic White Balance Algorithm Using Gray Color Points in Images": what is
+    nearly grey is taken for grey, the picture is corrected by it, and looked at again.
+    """
+    inside = (sample.max(axis=1) < _BRIGHTEST) & (sample.max(axis=1) > _DARKEST)
+    linear = LINEAR_OF_BYTE[sample[inside]]
+    gains, share = np.ones(3, np.float32), 0.0
+    for reach in _NEARLY_GREY:
+        seen = linear * gains
+        lab = to_oklab(seen)
+        grey = np.hypot(lab[:, 1], lab[:, 2]) < reach * lab[:, 0]
+        share = float(grey.sum() / len(sample))
+        if share < _LEAST_SHARE:
+            return np.ones(3, np.float32)
+        # The light's colour, each pixel counting alike, however bright it is.
+        light = (seen[grey] / seen[grey].mean(axis=1, keepdims=True)).mean(axis=0)
+        gains = (gains / light).clip(_LOWEST, _HIGHEST)
+    cast = to_oklab((1 / gains)[np.newaxis])[0]
+    visible = float(np.clip((np.hypot(cast[1], cast[2]) - _UNSEEN) / _UNSEEN, 0, 1))
+    sure = float(np.clip((share - _LEAST_SHARE) / (_ENOUGH - _LEAST_SHARE), 0, 1))
+    gains = gains ** (_SHARE * visible * sure)
+    balanced: Floats = gains / (gains @ LUMINANCE)
+    return balanced
