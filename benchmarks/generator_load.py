@@ -1,0 +1,201 @@
+"""Requests as a Poisson stream, of 4 to 50 steps each: four ways of sharing one pipeline.
+
+continuous           ours: rows join and leave at every step, the least work first
+dynamic              whole requests are batched; a batch runs to its end, and only then answers and takes the next.
+                     Rows that are finished leave its calls
+dynamic, padded      the same, finished rows riding along to the end, as they do in one call of a batched pipeline
+one at a time        no batching
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measuring import percentile
+from diptych.diffusion import Defaults, Pipeline, Row, RowSpec, open_pipeline
+from diptych.repository import ModelRepository
+from diptych.serving.continuous_batcher import ContinuousBatcher
+from diptych.serving.worker import Worker
+from diptych.v1 import image_pb2
+from services.generator.models import GeneratorModel, ModelRow, step_together
+
+LOADS = (0.7, 1.1)
+STEPS = (4, 50)
+MAX_ROWS = 8
+TARGET = 0.6
+
+
+@dataclass(eq=False)
+class Request:
+    """One picture to be drawn; times in seconds since the stream began."""
+
+    spec: RowSpec
+    arrives: float
+    previewed: float = 0.0
+    done: float = 0.0
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass
+class Stage:
+    """A pipeline, the threads it runs on, and the clock of a stream."""
+
+    model: GeneratorModel
+    worker: Worker
+    decoding: Worker
+    began: float = 0.0
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The model's."""
+        return self.model.pipeline
+
+    def now(self) -> float:
+        """Seconds since the stream began."""
+        return time.perf_counter() - self.began
+
+
+Way = Callable[[Stage, "asyncio.Queue[Request]"], Awaitable[None]]
+
+
+async def measure(console: Console, given: argparse.Namespace) -> None:
+    """Prints throughput and latency at each load."""
+    local = ModelRepository().open("diptych-icons")
+    pipeline = open_pipeline(
+        local.directory, Defaults.from_table(local.manifest.defaults), threads=given.threads or os.cpu_count() or 1
+    )
+    pipeline.warm_up()
+    stage = Stage(GeneratorModel(image_pb2.ModelRef(name="default"), pipeline, 0), Worker("steps"), Worker("decode"))
+    capacity = _capacity(pipeline)
+    console.print(f"capacity, {MAX_ROWS} rows in each call: {capacity:.2f} pictures a second")
+    for load in LOADS:
+        ways: dict[str, Way] = {
+            "continuous": _continuous,
+            "dynamic": lambda stage, queue: _dynamic(stage, queue, MAX_ROWS, padded=False),
+            "dynamic, padded": lambda stage, queue: _dynamic(stage, queue, MAX_ROWS, padded=True),
+            "one at a time": lambda stage, queue: _dynamic(stage, queue, 1, padded=False),
+        }
+        table = Table(title=f"{given.requests} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity")
+        for heading in ("", "pictures/s", "mean, s", "p99, s", "first preview, mean, s"):
+            table.add_column(heading, justify="right" if heading else "left")
+        means: dict[str, float] = {}
+        for name, way in ways.items():
+            requests = _stream(pipeline, load * capacity, given.requests)
+            await _run(stage, way, requests)
+            latencies = [one.done - one.arrives for one in requests]
+            means[name] = sum(latencies) / len(latencies)
+            previews = sum(one.previewed - one.arrives for one in requests) / len(requests)
+            rate = len(requests) / max(one.done for one in requests)
+            p99 = percentile(latencies, 0.99)
+            table.add_row(name, f"{rate:.2f}", f"{means[name]:.2f}", f"{p99:.2f}", f"{previews:.2f}")
+        console.print(table)
+        for other in ("dynamic", "dynamic, padded"):
+            share = means["continuous"] / means[other]
+            word = "met" if share <= TARGET else "missed"
+            console.print(f"mean latency {share:.2f} of {other}'s, {TARGET} wanted: {word}")
+    await stage.worker.close()
+    await stage.decoding.close()
+    pipeline.close()
+
+
+def _capacity(pipeline: Pipeline) -> float:
+    """Pictures of the mean number of steps that full calls give in a second."""
+    rows = [pipeline.prepare(_spec(pipeline, seed, 12)) for seed in range(MAX_ROWS)]
+    pipeline.step(rows)
+    began = time.perf_counter()
+    for _ in range(10):
+        pipeline.step(rows)
+    each = (time.perf_counter() - began) / 10
+    return MAX_ROWS / (each * sum(STEPS) / 2)
+
+
+def _stream(pipeline: Pipeline, rate: float, count: int) -> list[Request]:
+    """The same requests at the same moments every time."""
+    chance, now, requests = random.Random(1), 0.0, []
+    for seed in range(count):
+        now += chance.expovariate(rate)
+        requests.append(Request(_spec(pipeline, seed, chance.randint(*STEPS)), now))
+    return requests
+
+
+def _spec(pipeline: Pipeline, seed: int, steps: int) -> RowSpec:
+    width, height = pipeline.sizes.native
+    guidance, schedule = pipeline.defaults.guidance_scale, pipeline.default_schedule
+    return RowSpec("a smiling sun", width, height, seed, steps, guidance, schedule)
+
+
+async def _run(stage: Stage, way: Way, requests: Sequence[Request]) -> None:
+    queue: asyncio.Queue[Request] = asyncio.Queue()
+    stage.began = time.perf_counter()
+
+    async def arrive() -> None:
+        for request in requests:
+            await asyncio.sleep(max(0.0, request.arrives - stage.now()))
+            queue.put_nowait(request)
+
+    serving = asyncio.ensure_future(way(stage, queue))
+    arriving = asyncio.create_task(arrive())
+    await asyncio.gather(arriving, *(request.answered.wait() for request in requests))
+    serving.cancel()
+    await asyncio.wait([serving])
+
+
+def _answer(stage: Stage, request: Request) -> None:
+    request.done = stage.now()
+    request.answered.set()
+
+
+async def _continuous(stage: Stage, queue: "asyncio.Queue[Request]") -> None:
+    batcher: ContinuousBatcher[ModelRow] = ContinuousBatcher(stage.worker, step_together, max_rows=MAX_ROWS)
+
+    async def draw(request: Request) -> None:
+        row = await stage.decoding.run(stage.model.prepare, request.spec)
+        async with batcher.submit([row]) as steps:
+            async for event in steps:
+                if event.step == 1:
+                    await stage.decoding.run(stage.model.preview, row)
+                    request.previewed = stage.now()
+        await stage.decoding.run(stage.model.finish, row)
+        _answer(stage, request)
+
+    async with asyncio.TaskGroup() as group:
+        while True:
+            group.create_task(draw(await queue.get()))
+
+
+async def _dynamic(stage: Stage, queue: "asyncio.Queue[Request]", most: int, *, padded: bool) -> None:
+    waiting: deque[Request] = deque()
+    while True:
+        waiting.append(await queue.get())
+        while not queue.empty():
+            waiting.append(queue.get_nowait())
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+            await stage.worker.run(_to_the_end, stage, batch, padded)
+            for request in batch:
+                _answer(stage, request)
+            while not queue.empty():
+                waiting.append(queue.get_nowait())
+
+
+def _to_the_end(stage: Stage, batch: Sequence[Request], padded: bool) -> None:
+    pipeline = stage.pipeline
+    rows: list[Row] = [pipeline.prepare(request.spec) for request in batch]
+    # Only the time of what rides along counts, so it is a row of its own that never ends.
+    riders = [pipeline.prepare(_spec(pipeline, 0, 200)) for _ in batch] if padded else []
+    while live := [row for row in rows if not row.finished]:
+        pipeline.step([*live, *riders[: len(rows) - len(live)]])
+        for row, request in zip(rows, batch, strict=True):
+            if not request.previewed:
+                pipeline.preview(row)
+                request.previewed = stage.now()
+    for row in rows:
+        pipeline.finish(row)
