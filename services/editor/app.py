@@ -1,11 +1,13 @@
 """The editor put together: configuration, models, threads, server."""
 
 import asyncio
+import logging
 from typing import ClassVar
 
 import grpc
 from pydantic import Field
 
+from diptych.errors import ModelNotPulled
 from diptych.images import ImageLimits
 from diptych.repository.repository import ModelRepository
 from diptych.serving.admission import Admission
@@ -19,7 +21,11 @@ from diptych.v1 import editor_pb2_grpc, model_pb2_grpc
 from services.editor.context import ImageThreads
 from services.editor.editing import Editor
 from services.editor.models import TASKS, EditorModels
+from services.editor.safeguard import Policy, Safeguard
+from services.editor.seeing.safety import CLASSIFIER
 from services.editor.service import SERVICE_NAME, EditorServicer
+
+logger = logging.getLogger(__name__)
 
 # Bytes of an answer that are not the picture.
 _ROOM_FOR_RECORDS = 64 * 1024
@@ -31,11 +37,17 @@ class EditorConfig(ServiceConfig):
     service: ClassVar[str] = "editor"
     port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 for any free one.")
     tile: int = Field(256, ge=64, le=2048, description="Side of the tiles that networks see, pixels.")
+    safety: Policy = Field(
+        "flag", description="What becomes of pictures that a classifier finds unsafe to show, on their way in or out."
+    )
+    safety_threshold: float = Field(
+        0.7, ge=0, le=1, description="Least sum of the unsafe classes' scores that counts as unsafe."
+    )
     preload: bool = Field(False, description="Open and warm all models before serving, not when first needed.")
 
 
 async def build(config: EditorConfig) -> ServiceServer:
-    """The editor, ready to start. FailedPrecondition when there is no folder of models."""
+    """The editor, ready to start. FailedPrecondition without a folder of models, or a classifier that it must have."""
     telemetry, lifecycle = Telemetry(config.service), Lifecycle()
     repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
     models = EditorModels(repository, engine=config.engine, threads=config.threads, telemetry=telemetry)
@@ -45,7 +57,8 @@ async def build(config: EditorConfig) -> ServiceServer:
     if config.preload:
         await models.preload()
     limits = ImageLimits(max_bytes=config.max_image_bytes, max_pixels=config.max_image_pixels)
-    editor = Editor(models, threads, limits, config.tile, config.max_message_bytes - _ROOM_FOR_RECORDS)
+    room = config.max_message_bytes - _ROOM_FOR_RECORDS
+    editor = Editor(models, threads, limits, config.tile, room, await asyncio.to_thread(_safeguard, config, models))
     admission = Admission(config.max_running, config.max_queue, telemetry=telemetry)
 
     def add_services(server: grpc.aio.Server) -> None:
@@ -60,3 +73,13 @@ async def build(config: EditorConfig) -> ServiceServer:
         lifecycle=lifecycle,
         telemetry=telemetry,
     )
+
+
+def _safeguard(config: EditorConfig, models: EditorModels) -> Safeguard:
+    """The policy; ModelNotPulled if it is to block and there is nothing to block by."""
+    ready = models.state(CLASSIFIER) == "READY"
+    if not ready and config.safety == "block":
+        raise ModelNotPulled(CLASSIFIER)
+    if not ready and config.safety == "flag":
+        logger.warning("pictures are not checked for safety: %s is not pulled", CLASSIFIER)
+    return Safeguard(config.safety, config.safety_threshold, ready)

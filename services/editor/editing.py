@@ -16,6 +16,7 @@ from services.editor.context import EditContext, ImageThreads
 from services.editor.convert import EditRequest, OperationRequest, Output
 from services.editor.effect import measure
 from services.editor.models import EditorModels
+from services.editor.safeguard import Safeguard
 
 Event = editor_pb2.StreamEditImageResponse
 
@@ -29,6 +30,7 @@ class Editor:
     limits: ImageLimits
     tile: int
     max_result_bytes: int
+    safeguard: Safeguard
 
     async def decode(self, image: image_pb2.Image, field: str) -> Pixels:
         """The picture of a request, decoded off the event loop."""
@@ -50,8 +52,10 @@ class Editor:
         accepted = editor_pb2.EditAccepted(width=width, height=height, num_operations=len(request.operations))
         yield Event(accepted=accepted)
         records: list[image_pb2.StepRecord] = []
+        last = len(request.operations) - 1
         for index, operation in enumerate(request.operations):
-            step = _Step(self, index, operation, current, frames=facts.frames if index == 0 else 1)
+            frames = facts.frames if index == 0 else 1
+            step = _Step(self, index, operation, current, frames=frames, is_last=index == last)
             async with contextlib.aclosing(step.run(pixels)) as events:
                 async for event in events:
                     yield event
@@ -75,13 +79,21 @@ class _Step:
     record: image_pb2.StepRecord
 
     def __init__(
-        self, editor: Editor, index: int, operation: OperationRequest, current: RequestContext, *, frames: int
+        self,
+        editor: Editor,
+        index: int,
+        operation: OperationRequest,
+        current: RequestContext,
+        *,
+        frames: int,
+        is_last: bool,
     ) -> None:
         self._editor = editor
         self._index = index
         self._operation = operation
         self._current = current
         self._frames = frames
+        self._is_last = is_last
 
     async def run(self, pixels: Pixels) -> AsyncGenerator[Event, None]:
         """Progress as it comes, then the record."""
@@ -104,11 +116,17 @@ class _Step:
         before = RequestClock(queue_seconds=clock.queue_seconds, compute_seconds=clock.compute_seconds)
         context = self._editor.surroundings(operation.path, self._current.deadline)
         context.progress = tell
+        # The classifier's part is told after that of the operation itself.
+        guarded = self._editor.surroundings(operation.path, self._current.deadline)
+        if self._index == 0:
+            await self._editor.safeguard.check(pixels, "input", guarded)
         if self._frames > 1:
             context.note(input_frame=f"1 of {self._frames}")
         if operation.selection is not None:
             context.selection = await selection.resolve(operation.selection, pixels, context, operation.edit.reach)
         result = await operation.edit.apply(pixels, operation.parameters, context)
+        if self._is_last:
+            await self._editor.safeguard.check(result, "output", guarded)
         keeps = operation.edit.keeps(operation.parameters)
         effect = await context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
         if context.suspect:
@@ -117,12 +135,12 @@ class _Step:
             step_id=str(self._index + 1),
             service="editor",
             operation=operation.edit.name,
-            models=context.used,
+            models=[*context.used, *guarded.used],
             timing=timing(clock, before),
             width=result.shape[1],
             height=result.shape[0],
             effect=effect,
-            parameters=context.resolved,
+            parameters=context.resolved | guarded.resolved,
         )
         return result, record
 

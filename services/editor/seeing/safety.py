@@ -8,6 +8,7 @@ from services.editor.context import EditContext
 from services.editor.seeing.framing import planes, shrunk
 
 CLASSIFIER = "nsfw-mobilenet"
+UNSAFE = "unsafe"
 
 
 async def safety_scores(pixels: Pixels, context: EditContext) -> dict[str, float]:
@@ -18,7 +19,7 @@ async def safety_scores(pixels: Pixels, context: EditContext) -> dict[str, float
     square = await context.compute(_enter, pixels, side)
     answer = await model.run(planes(square, defaults), context.deadline)
     scores = {str(name): float(score) for name, score in zip(defaults["classes"], answer, strict=True)}
-    return scores | {"unsafe": sum(scores[name] for name in defaults["unsafe"])}
+    return scores | {UNSAFE: sum(scores[name] for name in defaults["unsafe"])}
 
 
 def _enter(pixels: Pixels, side: int) -> Pixels:
