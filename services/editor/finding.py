@@ -21,6 +21,8 @@ _EXPECTED = 0.2
 # Of several things that hold a place, so many are outlined before the place counts as ground.
 _MOST_TRIED = 3
 _MOST_NAMED = 12
+# A matte takes seconds; in a crowd the largest get one and GrabCut does the rest.
+_MOST_MATTED = 4
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ async def find_in(pixels: Pixels, box: Floats, context: EditContext) -> Found:
 
 async def _outlined(pixels: Pixels, things: list[Thing], context: EditContext) -> Found:
     mask = np.zeros(pixels.shape[:2], np.float32)
-    for thing in things:
-        await add_outline(mask, pixels, thing.box, context)
+    largest = sorted(things, key=lambda one: -_area(one.box))
+    for index, thing in enumerate(largest):
+        await add_outline(mask, pixels, thing.box, context, matted=index < _MOST_MATTED)
     return Found(mask, float(np.mean([thing.score for thing in things])) if things else 0.0)
 
 
@@ -102,9 +105,10 @@ def _add_part(mask: Mask, pixels: Pixels, face: Face, part: str) -> None:
     window = face_regions.window_of(face, *pixels.shape[:2])
     if window is None:
         return
-    colors = np.ascontiguousarray(pixels[window.rows, window.columns, :3])
     place = mask[window.rows, window.columns]
-    np.maximum(place, face_regions.part(part, colors, window), out=place)
+    found = face_regions.part(part, *face_regions.worked_on(pixels[window.rows, window.columns], window))
+    found = np.asarray(cv2.resize(found, place.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    np.maximum(place, found, out=place)
 
 
 def _flood(pixels: Pixels, x: int, y: int, drawn: bool) -> Mask:

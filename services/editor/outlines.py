@@ -23,12 +23,12 @@ _STEP = {True: (6, 6, 6), False: (3, 3, 3)}
 _MOST_DRIFT = {True: 12.0, False: 34.0}
 
 
-async def add_outline(mask: Mask, pixels: Pixels, box: Floats, context: EditContext) -> None:
-    """Adds to (H, W) `mask` the thing that fills `box` (left, top, right, bottom)."""
+async def add_outline(mask: Mask, pixels: Pixels, box: Floats, context: EditContext, *, matted: bool = True) -> None:
+    """Adds to (H, W) `mask` the thing that fills `box` (left, top, right, bottom), by a matte where `matted` allows."""
     rows, columns, inner = _window(pixels, box)
     part = pixels[rows, columns]
     thing = None
-    if await asyncio.to_thread(context.models.state, DEFAULT_MODEL) == "READY":
+    if matted and await asyncio.to_thread(context.models.state, DEFAULT_MODEL) == "READY":
         matte = await find_subject(part, context)
         thing = await context.compute(_believable, matte, inner)
     if thing is None:

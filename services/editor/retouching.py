@@ -1,6 +1,6 @@
 """Skin, spots, eyes, teeth and light of one face. Sizes are shares of the face's, so that resolution makes no odds.
 
-What is changed is worked out on a copy of at most `_SIDE` pixels and added to the picture: finer texture than that is
+What is changed is worked out on a copy of at most 1000 pixels and added to the picture: finer texture than that is
 never touched. Arrays are CIE L*a*b* float32, L* 0..100.
 """
 
@@ -16,7 +16,6 @@ from services.editor.guided import guided
 from services.editor.seeing import face_regions as regions
 from services.editor.seeing.face_regions import FaceWindow
 
-_SIDE = 1000
 _ROWS = 256
 # Frequency bands: finer than _PORES is texture and stays; coarser than _FORM is the shape of the face and stays.
 _PORES, _FORM = 0.006, 0.06
@@ -45,13 +44,7 @@ class Amounts:
 def retouch(picture: Pixels, window: FaceWindow, amounts: Amounts) -> int:
     """Retouches the face in place of (H, W, 3|4) `picture`; gives the number of spots healed."""
     part = picture[window.rows, window.columns]
-    share = min(1.0, _SIDE / max(window.shape))
-    small = np.ascontiguousarray(part[..., :3])
-    if share < 1:
-        size = (max(1, round(part.shape[1] * share)), max(1, round(part.shape[0] * share)))
-        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA))
-        scale = np.array([size[0] / part.shape[1], size[1] / part.shape[0]], np.float32)
-        window = FaceWindow(slice(0, size[1]), slice(0, size[0]), window.landmarks * scale, window.size * share)
+    small, window = regions.worked_on(part, window)
     change, spots = _change(small, window, amounts)
     _add(part, change)
     return spots
@@ -125,10 +118,14 @@ def _spots(lab: Floats, skin: Mask, size: float, amount: float) -> Pixels:
             marked = ((difference > limit) & (firm > 0)).astype(np.uint8)
             count, parts, stats, _ = cv2.connectedComponentsWithStats(marked)
             for index in range(1, count):
-                place = parts == index
-                is_mole = float(darker[place].max()) > _MOLE and float(redder[place].max()) < _RED
-                if _is_round(stats[index], _LARGEST_SPOT * size) and not is_mole:
-                    chosen[place] = 1
+                if not _is_round(stats[index], _LARGEST_SPOT * size):
+                    continue
+                left, top, width, height = stats[index, :4]
+                around = (slice(top, top + height), slice(left, left + width))
+                place = parts[around] == index
+                is_mole = float(darker[around][place].max()) > _MOLE and float(redder[around][place].max()) < _RED
+                if not is_mole:
+                    chosen[around][place] = 1
     return chosen
 
 

@@ -32,6 +32,7 @@ _SAMPLES = ((205, 50, 101, 36), (425, 280, 330, 266), (6, 197, 195, 122, 351), (
 # Lightness may differ three times as much as colour before it is something else: light falls unevenly on a face.
 _TOLERANCE = np.array([30.0, 9.0, 9.0], np.float32)
 _FRACTION_BITS = 4
+_SIDE = 1000
 # Radius of the widest spot, share of the face.
 _SPOT = 0.02
 
@@ -62,6 +63,18 @@ def window_of(face: Face, height: int, width: int, room: float = 0.35) -> FaceWi
         return None
     local = face.landmarks - np.array([left, top], np.float32)
     return FaceWindow(slice(top, bottom), slice(left, right), local, face.size)
+
+
+def worked_on(part: Pixels, window: FaceWindow) -> tuple[Pixels, FaceWindow]:
+    """(h, w, 3): the window's pixels at the size that masks are made at, at most 1000, and the window at that size."""
+    share = min(1.0, _SIDE / max(window.shape))
+    colors = np.ascontiguousarray(part[..., :3])
+    if share == 1:
+        return colors, window
+    size = (max(1, round(part.shape[1] * share)), max(1, round(part.shape[0] * share)))
+    scale = np.array([size[0] / part.shape[1], size[1] / part.shape[0]], np.float32)
+    small: Pixels = np.asarray(cv2.resize(colors, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, FaceWindow(slice(0, size[1]), slice(0, size[0]), window.landmarks * scale, window.size * share)
 
 
 def region(window: FaceWindow, *rings: Sequence[int], grow: float = 0.0, soft: float = 0.0) -> Mask:
