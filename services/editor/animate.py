@@ -75,6 +75,8 @@ def animation_request(message: editor_pb2.StreamAnimateImageRequest) -> Animatio
 async def animate(request: AnimationRequest, editor: Editor, current: RequestContext) -> AsyncGenerator[Event, None]:
     """The events of one film, in the contract's order. Closing the generator stops the work after the frame at hand."""
     pixels = await editor.decode(request.image, "image")
+    guarded = editor.surroundings("", current.deadline)
+    await editor.safeguard.check(pixels, "input", guarded)
     size = _frame_size(pixels, request)
     accepted = editor_pb2.ImageAnimationAccepted(num_frames=request.num_frames, width=size[0], height=size[1])
     yield Event(accepted=accepted)
@@ -104,12 +106,12 @@ async def animate(request: AnimationRequest, editor: Editor, current: RequestCon
         step_id="1",
         service="editor",
         operation="animate",
-        models=context.used,
+        models=[*context.used, *guarded.used],
         timing=timing(current.clock),
         width=size[0],
         height=size[1],
         effect=await context.compute(measure, shown[0], shown[-1]),
-        parameters=context.resolved,
+        parameters=context.resolved | guarded.resolved,
     )
     done = editor_pb2.ImageAnimationCompleted(video=video, record=record, marking=marking([record]))
     yield Event(completed=done)

@@ -10,6 +10,8 @@ from google.rpc import status_pb2
 from onnx import TensorProto, helper, numpy_helper
 
 from diptych.errors import ModelNotPulled, PermissionDenied, from_status
+from diptych.images import to_message
+from diptych.v1 import editor_pb2, editor_pb2_grpc
 from tests.services import editor_house as house
 from tests.services import real_editor as real
 
@@ -70,6 +72,11 @@ async def test_block_refuses_what_comes_in_and_what_would_go_out(models: Path, t
         assert coming.metadata == {"picture": "input", "score": "0.784", "threshold": "0.6"}
         going = await refusal(channel, 100, 2.0)
         assert going.metadata["picture"] == "output" and "0.6" in going.message
+        film = editor_pb2.StreamAnimateImageRequest(image=to_message(grey(200)))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in editor_pb2_grpc.EditorServiceStub(channel).StreamAnimateImage(film):
+                pass
+        assert caught.value.code() == grpc.StatusCode.PERMISSION_DENIED
 
 
 async def test_flag_lets_pass_and_tells_in_the_first_and_last_record(models: Path, tmp_path: Path) -> None:
