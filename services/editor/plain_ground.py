@@ -6,11 +6,14 @@ import cv2
 import numpy as np
 
 from diptych.images import Mask, Pixels
+from services.editor.edges import bleed
 
 # Euclidean distances in 8-bit sRGB: as good as the ground; certainly not the ground.
 _SAME, _OTHER = 18.0, 48.0
 # Share of the picture's rim that must have the ground's colour: a figure may stand on the lower edge.
 _PLAIN_RIM = 0.7
+# Of a matte: nothing left. Of a pixel's distance from the ground, against its neighbours': none of the ground in it.
+_GONE, _WHOLE = 0.05, 0.9
 
 
 def mend(pixels: Pixels, matte: Mask) -> Mask | None:
@@ -22,8 +25,7 @@ def mend(pixels: Pixels, matte: Mask) -> Mask | None:
     if ground is None:
         return None
     distance = np.sqrt(np.square(pixels.astype(np.float32) - ground).sum(axis=2))
-    reach = 1 + 2 * max(2, max(pixels.shape[:2]) // 64)
-    around = np.ones((reach, reach), np.uint8)
+    around = _around(pixels, 2)
     is_ground = distance <= _SAME
     certain = cv2.morphologyEx((distance > _OTHER).astype(np.uint8), cv2.MORPH_OPEN, np.ones((2, 2), np.uint8)) > 0
     for window, part in _enclosed(is_ground):
@@ -38,8 +40,36 @@ def mend(pixels: Pixels, matte: Mask) -> Mask | None:
     # And much more than its share it cannot be: soft edges end where the ground begins.
     mended = np.minimum(mended, 2 * share)
     mended[_large(is_ground)] = 0
-    result: Mask = mended.astype(np.float32)
+    # Beside the ground the share is near the truth, and a network's edge lies too far out.
+    by_ground = cv2.dilate((mended < _GONE).astype(np.uint8), _around(pixels, 2)) > 0
+    result: Mask = np.where(by_ground, np.minimum(mended, share / _WHOLE), mended).astype(np.float32)
     return result
+
+
+def inner_colors(pixels: Pixels, matte: Mask) -> Pixels | None:
+    """(H, W, 3) of a drawing: at the edges of the subject the colours of its inside, which the ground never reached.
+
+    None where the ground is not of one colour.
+    """
+    ground = _ground_color(pixels)
+    if ground is None:
+        return None
+    distance = np.sqrt(np.square(pixels.astype(np.float32) - ground).sum(axis=2))
+    around = _around(pixels, 2)
+    share = distance / np.maximum(cv2.dilate(distance, around), 1)
+    seen = matte >= _GONE
+    mixed = seen & (cv2.dilate((~seen).astype(np.uint8), around) > 0) & (share < _WHOLE)
+    core = seen & ~mixed
+    # A thin line has no inside: it keeps what it has.
+    mixed &= cv2.dilate(core.astype(np.uint8), around) > 0
+    spread = bleed(np.dstack([pixels, np.where(core, 255, 0).astype(np.uint8)]))
+    return np.where(mixed[..., np.newaxis], spread, pixels)
+
+
+def _around(pixels: Pixels, times: int) -> np.ndarray:
+    """The neighbourhood in which the edges of a drawing of this size are soft, so many times."""
+    reach = times * max(2, max(pixels.shape[:2]) // 128)
+    return np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
 
 
 def _is_figure(matte: Mask, part: np.ndarray) -> bool:

@@ -7,8 +7,8 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
-from services.editor.edges import decontaminate
 from services.editor.faults import Faults
+from services.editor.foreground import subject_colors
 from services.editor.lens_blur import defocused
 from services.editor.matting import DEFAULT_MODEL, box_of, find_subject
 from services.editor.selection import blend
@@ -60,7 +60,7 @@ def refocus(image: Pixels, matte: Mask, radius: float) -> Pixels:
         seen *= image[..., 3] / np.float32(255)
     levels = [colors, *(defocused(colors, seen, radius * step) for step in _STEPS[1:])]
     depth = distance_behind(matte)
-    front = decontaminate(colors, matte)
+    front = subject_colors(image, matte)
     result = image.copy()
     for top in range(0, image.shape[0], _ROWS):
         rows = slice(top, top + _ROWS)

@@ -7,8 +7,8 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
-from services.editor.edges import decontaminate
 from services.editor.faults import Faults
+from services.editor.foreground import subject_colors
 from services.editor.matting import DEFAULT_MODEL, find_subject
 
 
@@ -46,9 +46,8 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 
 def cut_out(image: Pixels, matte: Mask, clean_edges: bool) -> Pixels:
     """The picture with `matte` as alpha. Where nothing is left, no colour is left either."""
-    colors = image[..., :3]
     result = np.empty((*matte.shape, 4), np.uint8)
-    result[..., :3] = decontaminate(np.ascontiguousarray(colors), matte) if clean_edges else colors
+    result[..., :3] = subject_colors(image, matte) if clean_edges else image[..., :3]
     result[..., 3] = np.rint(matte * 255)
     result[result[..., 3] == 0] = 0
     return result

@@ -7,8 +7,8 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
-from services.editor.edges import decontaminate
 from services.editor.faults import Faults
+from services.editor.foreground import subject_colors
 from services.editor.harmonize import lit_like
 from services.editor.lens_blur import defocused
 from services.editor.matting import DEFAULT_MODEL, find_subject
@@ -101,7 +101,7 @@ def _hex(color: Color) -> str:
 
 def lay_on(image: Pixels, matte: Mask, ground: Pixels, harmonize: float) -> Pixels:
     """The subject of `image`, which `matte` tells, over `ground` (H, W, 3|4)."""
-    front = decontaminate(np.ascontiguousarray(image[..., :3]), matte)
+    front = subject_colors(image, matte)
     if harmonize > 0:
         front = lit_like(front, matte, ground[..., :3], None, harmonize)
     result = np.empty_like(ground)

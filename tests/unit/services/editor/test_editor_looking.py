@@ -1,5 +1,6 @@
 """What is measured and decided by looking: analysis, effect, selections, drawings, plain grounds."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -7,6 +8,7 @@ from diptych.v1 import image_pb2
 from services.editor import analysis
 from services.editor.content import looks_drawn
 from services.editor.effect import measure
+from services.editor.operations.remove_background import cut_out
 from services.editor.plain_ground import mend
 from services.editor.selection import _finish
 
@@ -127,6 +129,18 @@ def test_holes_that_a_network_left_in_a_drawing_are_filled_and_the_ground_is_cle
     assert np.abs(mended - truth).max() < 0.12
     inside = (slice(44, 52), slice(28, 40))
     assert truth[inside].max() == 0 and mended[inside].max() == 0
+
+
+def test_a_cut_out_drawing_has_no_fringe_of_its_ground() -> None:
+    pixels, truth = icon()
+    # A network's edge lies a pixel too far out, where the ground shines through.
+    matte = cv2.dilate(truth.astype(np.float32), np.ones((3, 3), np.uint8))
+    mended = mend(pixels, matte)
+    assert mended is not None
+    assert np.abs(mended - truth).max() < 0.2
+    cut = cut_out(pixels, mended, True)
+    seen = cut[cut[..., 3] > 25][:, :3]
+    assert np.abs(seen.astype(int) - (200, 40, 60)).max() <= 20
 
 
 def test_nothing_is_mended_where_the_ground_is_not_plain() -> None:
