@@ -11,6 +11,8 @@ _FILLERS = re.compile(
     re.IGNORECASE,
 )
 _HEX = re.compile(r"#(?:([0-9a-fA-F]{6})|([0-9a-fA-F]{3}))\b")
+_GRADIENT = re.compile(r"\b(gradient|fade|(farb)?verlauf|dégradé|degradado|gradiente)\b|渐变", re.IGNORECASE)
+_WORD = re.compile(r"#?[^\W_]+")
 _MORE = {
     "blonde": "#e6c88b",
     "blond": "#e6c88b",
@@ -73,6 +75,14 @@ def color_in(words: str) -> str | None:
     if whole is not None:
         return whole
     return next((found for word in reversed(words.split()) if (found := _named(word)) is not None), None)
+
+
+def gradient_of(words: str) -> tuple[str, str] | None:
+    """The two colours "#rrggbb" of words such as "a gradient from blue to pink"; None if they name no such thing."""
+    if not _GRADIENT.search(words):
+        return None
+    named = [found for word in _WORD.findall(words) if (found := color_of(word)) is not None]
+    return (named[0], named[-1]) if len(named) > 1 else None
 
 
 def _named(words: str) -> str | None:

@@ -25,6 +25,8 @@ _SECOND_PICTURE = {
     "match_style": "style",
 }
 _NEEDS_SECOND = frozenset(_SECOND_PICTURE) - {"replace_background"}
+# Things that are drawn on a ground of their own, which must not come along.
+_THINGS = frozenset({"replace_object", "add_object"})
 _OTHER_PICTURE = re.compile(r"\b(second|other|2nd|zweite\w*|andere\w*)\b|\b(picture|image|photo) ?2\b", re.IGNORECASE)
 _FORMATS = {
     "png": image_pb2.IMAGE_FORMAT_PNG,
@@ -197,7 +199,10 @@ class _Draft:
         prompt = fill.clipped(described or operation.clause.strip() or self.goal)
         if prompt not in self.drawn:
             step = v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt))
-            self.drawn[prompt] = self._add(operation, step, [])
+            drawn = self._add(operation, step, [])
+            if operation.name in _THINGS and not text:
+                drawn = self._add(operation, v1.PlanStep(edit=fill.edit("remove_background", {})), [drawn])
+            self.drawn[prompt] = drawn
         return self.drawn[prompt]
 
     def _add(

@@ -11,7 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from diptych.v1 import editor_pb2 as editor
 from diptych.v1 import generator_pb2 as generator
-from services.orchestrator.colors import color_in, color_of
+from services.orchestrator.colors import color_in, color_of, gradient_of
 
 Slots = Mapping[str, str | float | int]
 
@@ -41,6 +41,8 @@ _PLATFORMS = {
     "x": "x-post",
     "youtube": "youtube-thumbnail",
 }
+# Degrees clockwise from top to bottom.
+_LEFT_TO_RIGHT = -90
 _ASSUMED_BACKGROUND = "#ffffff"
 _ASSUMED_SIZE = 0.5
 _ASSUMED_STYLE = "painting"
@@ -163,7 +165,11 @@ def _select_object(operation: editor.Operation, slots: Slots) -> None:
 def _replace_background(operation: editor.Operation, slots: Slots) -> None:
     said = words(slots, "background")
     replaced = operation.replace_background
-    if (color := color_of(said)) is not None:
+    if (ends := gradient_of(said)) is not None:
+        replaced.gradient.start_color, replaced.gradient.end_color = ends
+        if re.search(r"\b(left|right|horizontal\w*|sideways|links|rechts)\b", said, re.IGNORECASE):
+            replaced.gradient.angle = _LEFT_TO_RIGHT
+    elif (color := color_of(said)) is not None:
         replaced.color = color
     elif said:
         replaced.image.SetInParent()

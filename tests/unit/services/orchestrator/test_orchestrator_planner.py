@@ -72,6 +72,22 @@ def test_a_coloured_background_needs_no_generator() -> None:
     assert plan.route == v1.ROUTE_EDIT
 
 
+@pytest.mark.parametrize(
+    ("said", "ends", "angle"),
+    [
+        ("a gradient from blue to pink", ("#0000ff", "#ffc0cb"), 0),
+        ("gradient of #102030 and white", ("#102030", "#ffffff"), 0),
+        ("a horizontal gradient, red into yellow", ("#ff0000", "#ffff00"), -90),
+        ("Farbverlauf von blau nach rosa", ("#0000ff", "#ffc0cb"), 0),
+    ],
+)
+def test_a_gradient_needs_no_generator(said: str, ends: tuple[str, str], angle: float) -> None:
+    plan = plan_goal("on a gradient", wanted(("replace_background", {"background": said})), 1)
+    assert shape(plan) == [("replace_background", ["image 0"])]
+    gradient = plan.steps[0].edit.replace_background.gradient
+    assert (gradient.start_color, gradient.end_color, gradient.angle) == (*ends, angle)
+
+
 def test_what_is_drawn_beside_a_picture_is_laid_into_it() -> None:
     plan = plan_goal("a road, my bike before it", wanted("remove_background", "generate", "replace_background"), 1)
     assert shape(plan) == [
@@ -89,8 +105,13 @@ def test_a_new_picture_leaves_the_attached_one_alone() -> None:
 
 def test_an_object_is_replaced_by_one_that_is_drawn() -> None:
     plan = plan_goal("dog to cat", wanted(("replace_object", {"object": "dog", "replacement": "a cat"})), 1)
-    assert shape(plan) == [("generate", []), ("replace_object", ["image 0", "step 1"])]
-    assert plan.steps[1].edit.selection.label == "dog"
+    # Without the ground that it was drawn on.
+    assert shape(plan) == [
+        ("generate", []),
+        ("remove_background", ["step 1"]),
+        ("replace_object", ["image 0", "step 2"]),
+    ]
+    assert plan.steps[2].edit.selection.label == "dog"
 
 
 def test_the_second_picture_is_the_background_when_the_words_point_to_it() -> None:
