@@ -1,5 +1,6 @@
 """Colour at soft and transparent edges: what lies under a matte, and what a network should see there."""
 
+import itertools
 from typing import Any
 
 import cv2
@@ -10,6 +11,9 @@ from services.editor.color_spaces import Floats
 
 # Below this alpha a pixel's stored colour is mostly rounding, and is taken from its surroundings.
 _TRUSTED_ALPHA = 26.0
+# Coarse estimates of colour need no more detail than a blur of the first radius leaves; fine ones use the second, and
+# are made in tiles of this side.
+_COARSE_RADIUS, _FINE, _TILE = 24, 6, 256
 
 
 def bleed(pixels: Pixels) -> Pixels:
@@ -45,32 +49,58 @@ def decontaminate(colors: Pixels, alpha: Floats) -> Pixels:
     """(H, W, 3): colours without the old background's share; `alpha` is (H, W) float32 0..1.
 
     Foreground estimated by blurred foreground and background (Forte 2021, Approximate Fast Foreground Colour
-    Estimation): twice coarse, once fine. Opaque pixels stay as they are.
+    Estimation): twice coarse, on a smaller picture where it is large, once fine. Opaque pixels stay as they are.
     """
-    soft = (alpha > 0) & (alpha < 1)
+    # What rounds to nothing or to all needs no estimate.
+    soft = (alpha > 0.5 / 255) & (alpha < 1 - 0.5 / 255)
     if not soft.any():
         return colors
     result = colors.copy()
     rows, columns = np.flatnonzero(soft.any(1)), np.flatnonzero(soft.any(0))
     radius = max(24, min(90, max(colors.shape[:2]) // 8))
-    top, bottom = max(rows[0] - radius, 0), rows[-1] + radius + 1
-    left, right = max(columns[0] - radius, 0), columns[-1] + radius + 1
-    window = (slice(top, bottom), slice(left, right))
-    inner = alpha[window]
-    for channel in range(3):
-        seen = colors[window][..., channel].astype(np.float32)
-        front = back = seen
-        for reach in (radius, radius, 6):
-            front, back = _blur_fusion(seen, front, back, inner, reach)
-        part = result[window][..., channel]
-        part[soft[window]] = np.rint(front.clip(0, 255))[soft[window]]
+    top, bottom = max(int(rows[0]) - radius, 0), min(int(rows[-1]) + radius + 1, len(colors))
+    left, right = max(int(columns[0]) - radius, 0), int(columns[-1]) + radius + 1
+    wide = (slice(top, bottom), slice(left, right))
+    part, share, chosen, made = colors[wide], alpha[wide], soft[wide], result[wide]
+    front, back = _coarse(part, share, radius)
+    height, width = share.shape
+    # Edges are thin: only tiles with some of them are worked on, each with the few pixels that the fine step looks at.
+    for top, left in itertools.product(range(0, height, _TILE), range(0, width, _TILE)):
+        inner = (slice(top, top + _TILE), slice(left, left + _TILE))
+        if not chosen[inner].any():
+            continue
+        y, x = max(top - _FINE, 0), max(left - _FINE, 0)
+        outer = (slice(y, top + _TILE + _FINE), slice(x, left + _TILE + _FINE))
+        seen, first, second = (one[outer].astype(np.float32) for one in (part, front, back))
+        fine, _ = _blur_fusion(seen, first, second, share[outer], _FINE)
+        fitting = fine[top - y : top - y + _TILE, left - x : left - x + _TILE]
+        made[inner][chosen[inner]] = np.rint(fitting.clip(0, 255))[chosen[inner]]
     return result
 
 
+def _coarse(colors: Pixels, alpha: Floats, radius: int) -> tuple[Pixels, Pixels]:
+    """Foreground and background of (H, W, 3) uint8, from blurs of `radius` pixels."""
+    height, width = alpha.shape
+    factor = max(1, radius // _COARSE_RADIUS)
+    size = (max(1, width // factor), max(1, height // factor))
+    small: Any = cv2.resize(colors, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
+    share: Any = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0])
+    seen = small.astype(np.float32)
+    front = back = seen
+    for _ in range(2):
+        front, back = _blur_fusion(seen, front, back, share, max(1, radius // factor))
+    first, second = (
+        cv2.resize(np.rint(one.clip(0, 255)).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+        for one in (front, back)
+    )
+    return first.reshape(height, width, 3), second.reshape(height, width, 3)
+
+
 def _blur_fusion(seen: Floats, front: Floats, back: Floats, alpha: Floats, radius: int) -> tuple[Floats, Floats]:
-    """Estimates of foreground and background colour, one channel, from earlier ones."""
+    """Estimates of foreground and background colour from earlier ones, (H, W, 3); `alpha` is (H, W)."""
     size = (2 * radius + 1, 2 * radius + 1)
-    share = cv2.blur(alpha, size)
-    front = cv2.blur(front * alpha, size) / (share + 1e-5)
-    back = cv2.blur(back * (1 - alpha), size) / ((1 - share) + 1e-5)
-    return front + alpha * (seen - alpha * front - (1 - alpha) * back), back
+    weight = alpha[..., np.newaxis]
+    share = cv2.blur(alpha, size)[..., np.newaxis]
+    front = cv2.blur(front * weight, size) / (share + 1e-5)
+    back = cv2.blur(back * (1 - weight), size) / ((1 - share) + 1e-5)
+    return front + weight * (seen - weight * front - (1 - weight) * back), back
