@@ -16,7 +16,8 @@ from services.editor.convert import check_image
 from services.editor.editing import Editor, marking, timing
 from services.editor.effect import measure
 from services.editor.faults import Faults
-from services.editor.layers import Scene, flat, parted
+from services.editor.inpainting import continued
+from services.editor.layers import Scene, behind, flat, parted
 from services.editor.matting import box_of, find_subject
 from services.editor.resampling import resample
 
@@ -141,8 +142,8 @@ async def _set_up(
         parallax = box is not None and float(matte.mean()) <= _MOST_SUBJECT
         if box is not None and parallax:
             focus = ((box[0] + box[2]) / 2 / large[0], (box[1] + box[3]) / 2 / large[1])
-            layers = await context.compute(parted, pixels, matte)
-            context.method("push-pull", "opencv")
+            back = await continued(pixels, await context.compute(behind, matte), context)
+            layers = await context.compute(parted, pixels, matte, back)
     if (parallax, focus) != (wanted, (0.5, 0.5)):
         path = camera_path(request.motion, request.amount, aspect, focus, request.direction, parallax)
     _note(request, parallax, context)

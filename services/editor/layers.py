@@ -13,7 +13,8 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from services.editor.camera import View
 from services.editor.color_spaces import Floats
-from services.editor.edges import bleed, decontaminate
+from services.editor.edges import decontaminate
+from services.editor.inpainting import Hole
 from services.editor.resampling import resample
 
 # How far around the subject the background is taken to be tinted by it: share of the long side.
@@ -46,12 +47,15 @@ def flat(pixels: Pixels) -> Layers:
     return Layers(pixels, None) if pixels.shape[2] == 3 else Layers(None, _multiplied(pixels[..., :3], pixels[..., 3]))
 
 
-def parted(pixels: Pixels, matte: Mask) -> Layers:
-    """An opaque picture as background and subject; behind the subject the background goes on."""
-    reach = max(2, round(max(pixels.shape[:2]) * _RIM))
+def behind(matte: Mask) -> Hole:
+    """(H, W) where the background of a subject is not to be seen: what it covers, and what it tints around it."""
+    reach = max(2, round(max(matte.shape) * _RIM))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    hole = cv2.dilate((matte > 0.02).astype(np.uint8), kernel)
-    back = bleed(np.dstack([pixels, np.where(hole > 0, 0, 255).astype(np.uint8)]))
+    return np.asarray(cv2.dilate((matte > 0.02).astype(np.uint8), kernel) > 0)
+
+
+def parted(pixels: Pixels, matte: Mask, back: Pixels) -> Layers:
+    """An opaque picture as a subject before a background that goes on behind it."""
     colors = decontaminate(np.ascontiguousarray(pixels), matte)
     return Layers(back, _multiplied(colors, np.rint(matte * 255).astype(np.uint8)))
 
@@ -99,7 +103,10 @@ class Scene:
 
 
 def _warped(layer: Pixels, view: View, size: tuple[int, int]) -> Pixels:
-    """What a frame of `size` shows of a layer: Lanczos, at fractions of a pixel."""
+    """What a frame of `size` shows of a layer, at fractions of a pixel: Lanczos, or bicubic where there is alpha.
+
+    Alpha cannot swing over 255 as colours do: what rings less is off by less.
+    """
     height, width = layer.shape[:2]
     matrix = np.zeros((2, 3))
     for row, (length, frame, centre) in enumerate(((width, size[0], view.x), (height, size[1], view.y))):
@@ -107,7 +114,7 @@ def _warped(layer: Pixels, view: View, size: tuple[int, int]) -> Pixels:
         matrix[row, row] = step
         # Pixels are areas: their middles are half a pixel in.
         matrix[row, 2] = length * (centre - 0.5 / view.zoom) + step / 2 - 0.5
-    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    flags = (cv2.INTER_CUBIC if layer.shape[2] == 4 else cv2.INTER_LANCZOS4) | cv2.WARP_INVERSE_MAP
     warped: Any = cv2.warpAffine(layer, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(warped, np.uint8)
 
