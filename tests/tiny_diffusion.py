@@ -140,7 +140,8 @@ def write_tiny_model(root: Path) -> Path:
     (folder / "tokenizer").mkdir()
     tokenizer.save(str(folder / "tokenizer/tokenizer.json"))
     parts = ("unet", "vae_decoder", "vae_encoder", "text_encoder", "tokenizer", "scheduler")
-    (folder / "model_index.json").write_text(json.dumps({part: ["diptych", part] for part in parts}))
+    index = {"_class_name": "DiptychTextToImagePipeline", **{part: ["diptych", part] for part in parts}}
+    (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "unet/config.json").write_text(json.dumps(_UNET))
     for part in ("vae_decoder", "vae_encoder"):
         (folder / part / "config.json").write_text(json.dumps(_VAE))

@@ -1,17 +1,20 @@
 """The network that is called at every step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diptych.engines.base import Array, Engine
+from diptych.engines.base import Array, Engine, TensorSpec
 from diptych.errors import FailedPrecondition
 
-_INPUTS = ("sample", "timestep", "encoder_hidden_states")
+_SAMPLES = ("sample", "hidden_states")
+_NEEDED = ("timestep", "encoder_hidden_states")
+_KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections")
+_RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual")
 
 
-class Denoiser:
-    """One call for many samples, each with its own noise level and text.
+class SampleGraph:
+    """One call of a graph for many samples, each an array without the batch axis for every input.
 
     A sample's result must not depend on its company. ONNX Runtime's CPU kernels split one sample's work differently
     when there are fewer samples than threads, and take another path for a single one; from there on up they do not.
@@ -19,31 +22,96 @@ class Denoiser:
     """
 
     def __init__(self, engine: Engine, *, least_batch: int = 2) -> None:
-        shapes = {spec.name: spec.shape for spec in engine.inputs}
-        if set(shapes) != set(_INPUTS):
-            raise FailedPrecondition(
-                f"the denoiser takes {', '.join(shapes)}; served are graphs that take {', '.join(_INPUTS)}",
-                reason="UNSUPPORTED_MODEL",
-            )
         self._engine = engine
-        self._dtypes = {spec.name: spec.dtype for spec in engine.inputs}
         self._least_batch = least_batch
-        self._output = engine.outputs[0].name
-        self.engine_name = engine.name
-        self.sample_shape = shapes["sample"][1:]
-        self.text_length = shapes["encoder_hidden_states"][1]
+        self.name = engine.name
+        self.inputs: Mapping[str, TensorSpec] = {spec.name: spec for spec in engine.inputs}
+        self.outputs = tuple(spec.name for spec in engine.outputs)
 
-    def predict(self, samples: Sequence[Array], timesteps: Sequence[float], states: Sequence[Array]) -> Array:
-        """(B, C, h, w) float32 predictions for B samples (C, h, w), timesteps and text states (T, D)."""
-        missing = max(0, self._least_batch - len(samples))
-        columns: tuple[Sequence[Array | float], ...] = (samples, timesteps, states)
-        inputs = {
-            name: np.array([*column, *[column[-1]] * missing], self._dtypes[name])
-            for name, column in zip(_INPUTS, columns, strict=True)
-        }
-        predictions = self._engine.run(inputs, [self._output])[self._output]
-        return np.asarray(predictions[: len(samples)], np.float32)
+    def run(self, samples: Sequence[Mapping[str, Array | float]]) -> list[Array]:
+        """(B, ...) float32 for each output, in the graph's order."""
+        filled = [*samples, *[samples[-1]] * (self._least_batch - len(samples))]
+        inputs = {name: np.array([sample[name] for sample in filled], spec.dtype) for name, spec in self.inputs.items()}
+        outputs = self._engine.run(inputs)
+        return [np.asarray(outputs[name][: len(samples)], np.float32) for name in self.outputs]
 
     def close(self) -> None:
         """Frees the graph."""
         self._engine.close()
+
+
+class Denoiser:
+    """One call for many samples, each with its own noise level and conditions."""
+
+    def __init__(self, graph: SampleGraph) -> None:
+        shapes = {name: spec.shape for name, spec in graph.inputs.items()}
+        self._sample = next((name for name in _SAMPLES if name in shapes), "")
+        missing = [name for name in _NEEDED if name not in shapes] + ([] if self._sample else ["sample"])
+        unknown = [name for name in shapes if name not in (self._sample, *_NEEDED, *_KNOWN) and not _is_residual(name)]
+        if missing or unknown:
+            raise FailedPrecondition(
+                f"the denoiser takes {', '.join(shapes)}; served are graphs that take sample or hidden_states, "
+                f"{', '.join(_NEEDED)}, and nothing else but {', '.join(_KNOWN)} and ControlNet residuals",
+                reason="UNSUPPORTED_MODEL",
+            )
+        if not shapes["timestep"]:
+            raise FailedPrecondition(
+                "the denoiser takes one timestep for all samples of a call, and batches here mix them; import the "
+                "model's diffusers folder instead of its ONNX export",
+                reason="UNSUPPORTED_MODEL",
+            )
+        self._graph = graph
+        self._rounds = graph.inputs["timestep"].dtype.startswith("int")
+        self._residuals = {name: shape[1:] for name, shape in shapes.items() if _is_residual(name)}
+        self.inputs = frozenset(shapes)
+        self.engine_name = graph.name
+        self.sample_shape = shapes[self._sample][1:]
+        self.text_length = shapes["encoder_hidden_states"][1]
+
+    @property
+    def takes_residuals(self) -> bool:
+        """Whether ControlNets can add to it."""
+        return bool(self._residuals)
+
+    def width_of(self, name: str) -> int:
+        """How many numbers a sample's input of one axis has; 0 when it has no such input."""
+        size = self._graph.inputs[name].shape[-1] if name in self.inputs else 0
+        return size if isinstance(size, int) else 0
+
+    def predict(
+        self, samples: Sequence[Array], timesteps: Sequence[float], conditions: Sequence[Mapping[str, Array]]
+    ) -> Array:
+        """(B, C, h, w) float32 predictions for B samples (C', h, w), timesteps and conditions.
+
+        A condition without residuals is one that no ControlNet adds to.
+        """
+        rows = [
+            {
+                **(self._nothing(sample) if self._residuals else {}),
+                **condition,
+                self._sample: sample,
+                "timestep": round(timestep) if self._rounds else timestep,
+            }
+            for sample, timestep, condition in zip(samples, timesteps, conditions, strict=True)
+        ]
+        return self._graph.run(rows)[0]
+
+    def close(self) -> None:
+        """Frees the graph."""
+        self._graph.close()
+
+    def _nothing(self, sample: Array) -> dict[str, Array]:
+        """Residuals of zeros. A side named `height_4` is a fourth of the sample's height."""
+        height, width = sample.shape[1:]
+
+        def side(size: int | str) -> int:
+            if isinstance(size, int):
+                return size
+            name, _, part = size.partition("_")
+            return (height if name == "height" else width) // int(part or 1)
+
+        return {name: np.zeros([side(size) for size in shape], np.float32) for name, shape in self._residuals.items()}
+
+
+def _is_residual(name: str) -> bool:
+    return name.startswith(_RESIDUALS)

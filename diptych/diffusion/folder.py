@@ -1,31 +1,40 @@
 """A pipeline from a folder in the ecosystem's ONNX layout.
 
-model_index.json
-unet/model.onnx  config.json            sample, timestep, encoder_hidden_states -> velocity
+model_index.json                        which family, see `families`
+unet/ or transformer/                   model.onnx, config.json: latents, timestep, text states and more -> prediction
 vae_decoder/model.onnx  config.json     latent_sample -> sample, RGB in -1..1
-vae_encoder/model.onnx                  optional: sample -> latent_sample
-text_encoder/model.onnx
-tokenizer/tokenizer.json
+vae_encoder/model.onnx                  optional: sample -> latent_sample, or mean and log variance of it
+text_encoder/ text_encoder_2/ ...       model.onnx, config.json
+tokenizer/ tokenizer_2/ ...             tokenizer.json
 scheduler/scheduler_config.json
+controlnet/KIND/model.onnx              optional, KIND one of edges, depth, pose
 """
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from diptych.diffusion.conditioning import Conditioner
-from diptych.diffusion.denoiser import Denoiser
+from diptych.diffusion import conditioning
+from diptych.diffusion.conditioning import Combination, Conditioner
+from diptych.diffusion.control import ControlNets
+from diptych.diffusion.denoiser import Denoiser, SampleGraph
+from diptych.diffusion.families import Family, family_of
 from diptych.diffusion.latents import Autoencoder
 from diptych.diffusion.pipeline import Defaults, Pipeline
+from diptych.diffusion.preview import PreviewMap
+from diptych.diffusion.schedules import ScheduleSettings
+from diptych.diffusion.text import TextEncoder
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
 from diptych.engines.select import EngineChoice
 from diptych.errors import FailedPrecondition
 
-# A denoiser call is filled up to one sample a thread (see Denoiser), so more threads than this only burn power.
+CONTROL_KINDS = ("depth", "edges", "pose")
+# A denoiser call is filled up to one sample a thread (see SampleGraph), so more threads than this only burn power.
 _MOST_THREADS = 8
 _GRAPH = "model.onnx"
 
@@ -37,35 +46,57 @@ def open_pipeline(
     engine: EngineChoice = "auto",
     threads: int = 0,
     precision: Precision = "fp32",
+    preview_map: PreviewMap | None = None,
 ) -> Pipeline:
     """The pipeline of the model in `directory`; `threads` for each graph, 0 for as many as this process may use.
 
     FailedPrecondition names what is missing or not served, DataCorrupted a graph that cannot be read.
     """
     index = _read(directory, "model_index.json")
+    family = family_of(index)
     threads = threads or min(_usable_cores(), _MOST_THREADS)
 
     def graph(part: str) -> Engine:
         return open_engine(directory / part / _GRAPH, choice=engine, threads=threads, precision=precision)
 
-    denoiser = Denoiser(graph("unet"), least_batch=max(2, threads))
+    def sample_graph(part: str) -> SampleGraph:
+        return SampleGraph(graph(part), least_batch=max(2, threads))
+
+    config_name = f"{family.denoiser}/config.json"
+    config = _read(directory, config_name)
+    denoiser = Denoiser(sample_graph(family.denoiser))
+    present = [part for part in family.encoders if (directory / part / _GRAPH).is_file()] or list(family.encoders[:1])
+    encoders = [_text_encoder(directory, part, graph(part), family, denoiser) for part in present]
     vae = _read(directory, "vae_decoder/config.json")
-    sample_size = _value(_read(directory, "unet/config.json"), "sample_size", "unet/config.json")
-    height, width = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
+    scaling_factor = float(_value(vae, "scaling_factor", "vae_decoder/config.json"))
     return Pipeline(
         conditioner=Conditioner(
-            _tokenizer(directory / "tokenizer/tokenizer.json"), graph("text_encoder"), length=_text_length(denoiser)
+            encoders,
+            _combination(denoiser, config, family),
+            zero_negative=bool(index.get("force_zeros_for_empty_prompt")),
         ),
         denoiser=denoiser,
         autoencoder=Autoencoder(
             graph("vae_decoder"),
             graph("vae_encoder") if "vae_encoder" in index else None,
-            scaling_factor=float(_value(vae, "scaling_factor", "vae_decoder/config.json")),
+            channels=int(_value(vae, "latent_channels", "vae_decoder/config.json")),
+            scaling_factor=scaling_factor,
             shift_factor=float(vae.get("shift_factor") or 0.0),
         ),
-        scheduler_config=_read(directory, "scheduler/scheduler_config.json"),
+        schedules=ScheduleSettings(
+            _read(directory, "scheduler/scheduler_config.json"), family.even_sigmas, family.fixed_schedule
+        ),
         defaults=defaults,
-        latent_size=(int(height), int(width)),
+        latent_size=_latent_size(_value(config, "sample_size", config_name)),
+        cell_multiple=_cell_multiple(config),
+        controlnets=ControlNets(
+            {
+                kind: sample_graph(f"controlnet/{kind}")
+                for kind in CONTROL_KINDS
+                if (directory / "controlnet" / kind / _GRAPH).is_file()
+            }
+        ),
+        preview_map=preview_map,
     )
 
 
@@ -74,19 +105,60 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _text_length(denoiser: Denoiser) -> int:
-    if isinstance(denoiser.text_length, int):
-        return denoiser.text_length
-    raise FailedPrecondition(
-        "the denoiser does not say how many text tokens it takes; export it with a fixed number",
-        reason="UNSUPPORTED_MODEL",
+def _text_encoder(directory: Path, part: str, engine: Engine, family: Family, denoiser: Denoiser) -> TextEncoder:
+    path = part.replace("text_encoder", "tokenizer") + "/tokenizer.json"
+    if not (directory / path).is_file():
+        raise _missing(path)
+    config = _read(directory, f"{part}/config.json") if (directory / part / "config.json").is_file() else {}
+    outputs = {spec.name: len(spec.shape) for spec in engine.outputs}
+    is_t5 = "T5" in "".join(config.get("architectures") or ())
+    penultimate = family.penultimate and not is_t5
+    if penultimate:
+        layers = int(_value(config, "num_hidden_layers", f"{part}/config.json"))
+        states = f"hidden_states.{layers - 1 - int(config.get('clip_skip') or 0)}"
+    else:
+        states = next((name for name, axes in outputs.items() if name == "last_hidden_state" or axes == 3), "")
+    if states not in outputs:
+        raise FailedPrecondition(
+            f"{part} gives {', '.join(outputs)}; wanted is {states or 'an output of shape (B, T, D)'}",
+            reason="UNSUPPORTED_MODEL",
+        )
+    pooled = next((name for name in ("text_embeds", "pooler_output") if name in outputs and penultimate), None)
+    tokens = {spec.name: spec.shape for spec in engine.inputs}.get("input_ids", ())[-1:]
+    lengths = (
+        *tokens,
+        denoiser.text_length if len(family.encoders) == 1 else None,
+        family.t5_length if is_t5 else None,
+        config.get("max_position_embeddings"),
     )
+    length = next((size for size in lengths if isinstance(size, int)), None)
+    if length is None:
+        raise FailedPrecondition(
+            f"neither {part} nor the denoiser says how many text tokens it takes; export one with a fixed number",
+            reason="UNSUPPORTED_MODEL",
+        )
+    return TextEncoder(Tokenizer.from_file(str(directory / path)), engine, length=length, states=states, pooled=pooled)
 
 
-def _tokenizer(path: Path) -> Tokenizer:
-    if not path.is_file():
-        raise _missing("tokenizer/tokenizer.json")
-    return Tokenizer.from_file(str(path))
+def _combination(denoiser: Denoiser, config: Mapping[str, Any], family: Family) -> Combination:
+    if "text_embeds" in denoiser.inputs:
+        return conditioning.side_by_side
+    if "pooled_projections" in denoiser.inputs:
+        width = int(_value(config, "joint_attention_dim", f"{family.denoiser}/config.json"))
+        return conditioning.stacked(width, family.t5_length)
+    return conditioning.single
+
+
+def _latent_size(sample_size: int | list[int]) -> tuple[int, int]:
+    height, width = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
+    return int(height), int(width)
+
+
+def _cell_multiple(config: Mapping[str, Any]) -> int:
+    """What latents' sides must be multiples of: each level of a UNet halves them, a transformer takes patches."""
+    if "patch_size" in config:
+        return int(config["patch_size"])
+    return int(2 ** (len(config.get("block_out_channels") or (0,)) - 1))
 
 
 def _read(directory: Path, name: str) -> dict[str, Any]:
@@ -99,7 +171,7 @@ def _read(directory: Path, name: str) -> dict[str, Any]:
     return content
 
 
-def _value(content: dict[str, Any], key: str, name: str) -> Any:
+def _value(content: Mapping[str, Any], key: str, name: str) -> Any:
     if key not in content:
         raise FailedPrecondition(f"{name} lacks {key}; add it", reason="UNSUPPORTED_MODEL")
     return content[key]

@@ -26,16 +26,24 @@ def paste(drawn: Pixels, kept: Pixels, mask: Mask) -> Pixels:
 
 
 class Autoencoder:
-    """Latents to pixels and back, one picture a call so that company never changes a bit.
+    """Latents of `channels` channels to pixels and back, one picture a call so that company never changes a bit.
 
-    `scaling_factor` and `shift_factor` as in diffusers: latents = (encoded - shift) * scaling.
+    `scaling_factor` and `shift_factor` as in diffusers: latents = (encoded - shift) * scaling. An encoder that gives
+    a distribution gives its mean first, which is what is taken.
     """
 
     def __init__(
-        self, decoder: Engine, encoder: Engine | None, *, scaling_factor: float, shift_factor: float = 0.0
+        self,
+        decoder: Engine,
+        encoder: Engine | None,
+        *,
+        channels: int,
+        scaling_factor: float,
+        shift_factor: float = 0.0,
     ) -> None:
         self._decoder = decoder
         self._encoder = encoder
+        self.channels = channels
         self._scaling = np.float32(scaling_factor)
         self._shift = np.float32(shift_factor)
 
@@ -51,12 +59,14 @@ class Autoencoder:
         pixels = (np.clip(decoded, -1, 1) + 1) * np.float32(127.5) + np.float32(0.5)
         return np.ascontiguousarray(pixels.transpose(1, 2, 0).astype(np.uint8))
 
-    def encode(self, pixels: Pixels) -> Array:
-        """(C, h, w) float32 latents of (H, W, 3) uint8."""
+    def encode(self, pixels: Pixels, *, without: Mask | None = None) -> Array:
+        """(C, h, w) float32 latents of (H, W, 3) uint8; pixels where `without` is 0.5 or more are taken for grey."""
         if self._encoder is None:
             raise ValueError("the model has no vae_encoder")
         sample = pixels.astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(127.5) - 1
-        encoded = _only(self._encoder, sample)[0]
+        if without is not None:
+            sample = sample * (without < 0.5)
+        encoded = _only(self._encoder, sample)[0][: self.channels]
         return np.ascontiguousarray((encoded - self._shift) * self._scaling)
 
     def close(self) -> None:

@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from diptych.diffusion.conditioning import Conditioner
+from diptych.diffusion.conditioning import EMBEDDED_GUIDANCE, Condition, Conditioner, extra_inputs
+from diptych.diffusion.control import ControlNets
 from diptych.diffusion.denoiser import Denoiser
 from diptych.diffusion.guidance import Guidance
 from diptych.diffusion.latents import Autoencoder, draw_noise, paste, shrink_mask
+from diptych.diffusion.preview import PreviewMap
 from diptych.diffusion.row import Kept, Row, RowSpec
-from diptych.diffusion.schedules import SCHEDULE_NAMES, NoiseSchedule, schedule_name
+from diptych.diffusion.schedules import NoiseSchedule, ScheduleSettings
 from diptych.diffusion.walk import lerp, slerp
+from diptych.engines.base import Array
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
 
@@ -70,25 +73,43 @@ class Pipeline:
         conditioner: Conditioner,
         denoiser: Denoiser,
         autoencoder: Autoencoder,
-        scheduler_config: Mapping[str, Any],
+        schedules: ScheduleSettings,
         defaults: Defaults,
         latent_size: tuple[int, int],
+        cell_multiple: int = 1,
+        controlnets: ControlNets | None = None,
+        preview_map: PreviewMap | None = None,
     ) -> None:
         self._conditioner = conditioner
         self._denoiser = denoiser
         self._autoencoder = autoencoder
-        self._scheduler_config = scheduler_config
-        self._channels = int(denoiser.sample_shape[0])
+        self._controlnets = controlnets or ControlNets({})
+        self._preview_map = preview_map
+        self._inpaints = _sees_the_kept(denoiser, autoencoder)
+        self.schedules = schedules
         self.defaults = defaults
-        self.default_schedule = schedule_name(scheduler_config)
-        self.schedule_names = SCHEDULE_NAMES
         self.engine_name = denoiser.engine_name
-        self.sizes = self._measure_sizes(latent_size)
+        self._factor, self.sizes = self._measure(latent_size, cell_multiple)
+
+    @property
+    def default_schedule(self) -> str:
+        """The model's own noise schedule, by name."""
+        return self.schedules.default
+
+    @property
+    def schedule_names(self) -> tuple[str, ...]:
+        """The noise schedules that suit the model, sorted."""
+        return self.schedules.names
 
     @property
     def takes_pictures(self) -> bool:
         """Whether image to image and inpainting are possible."""
         return self._autoencoder.can_encode
+
+    @property
+    def control_kinds(self) -> tuple[str, ...]:
+        """What constraint pictures may show, sorted; empty when the model takes none."""
+        return self._controlnets.kinds if self._denoiser.takes_residuals else ()
 
     def unseen(self, prompt: str) -> str:
         """The words of the prompt that the text encoder does not see."""
@@ -96,50 +117,67 @@ class Pipeline:
 
     def prepare(self, spec: RowSpec) -> Row:
         """A row at its first step: text encoded, noise drawn, the init image (if any) encoded."""
+        factor = self._factor
+        shape = (self._autoencoder.channels, spec.height // factor, spec.width // factor)
         schedule = NoiseSchedule(
             spec.noise_schedule,
-            self._scheduler_config,
+            self.schedules,
             num_inference_steps=spec.num_inference_steps,
             strength=spec.strength if spec.init_image is not None else 1.0,
+            seed=spec.seed,
+            num_cells=shape[1] * shape[2],
         )
-        guidance = Guidance(spec.guidance_scale, self.defaults.guidance_interval)
-        factor = self.sizes.granularity
-        noise = _noise(spec, (self._channels, spec.height // factor, spec.width // factor))
-        latents, kept = noise, None
+        noise = _noise(spec, shape)
+        latents, kept = schedule.begin(noise), None
         if spec.init_image is not None:
             clean = self._autoencoder.encode(spec.init_image)
-            latents = schedule.add_noise(clean, noise)
-            kept = None if spec.mask is None else Kept(clean, noise, shrink_mask(spec.mask, factor))
-        positive = self._conditioner.states(spec.prompt)
-        if (toward := spec.toward) is not None:
-            positive = lerp(positive, self._conditioner.states(toward.prompt), toward.share)
-        negative = self._conditioner.states(spec.negative_prompt) if guidance.on else positive
+            latents = schedule.begin_at(clean, noise, forget=spec.mask is not None)
+            if spec.mask is not None and not self._inpaints:
+                kept = Kept(clean, noise, shrink_mask(spec.mask, factor))
+        guidance = self._guidance(spec.guidance_scale)
+        positive = self._positive(spec)
+        negative = self._conditioner.negative(spec.negative_prompt) if guidance.on else positive
+        extras = extra_inputs(
+            self._denoiser.inputs,
+            width=spec.width,
+            height=spec.height,
+            guidance_scale=spec.guidance_scale,
+            guidance_width=self._denoiser.width_of(EMBEDDED_GUIDANCE),
+        )
         return Row(
             spec,
             latents=latents,
             schedule=schedule,
             guidance=guidance,
-            positive=positive,
-            negative=negative,
+            positive={**positive, **extras},
+            negative={**negative, **extras},
             kept=kept,
+            beside=self._seen_beside(spec) if self._inpaints else None,
+            controls=spec.controls,
         )
 
     def step(self, rows: Sequence[Row]) -> None:
         """Advances every row by one step, all in one denoiser call; guided rows bring two samples."""
         conditions = [row.conditions for row in rows]
-        predictions = self._denoiser.predict(
-            [row.latents for row, states in zip(rows, conditions, strict=True) for _ in states],
-            [row.timestep for row, states in zip(rows, conditions, strict=True) for _ in states],
-            [state for states in conditions for state in states],
-        )
+        owners = [row for row, own in zip(rows, conditions, strict=True) for _ in own]
+        flat: Sequence[Condition] = [condition for own in conditions for condition in own]
+        if any(row.controls for row in rows):
+            flat = self._controlnets.add_residuals(owners, flat)
+        samples = {row: row.sample for row in rows}
+        predictions = self._denoiser.predict([samples[row] for row in owners], [row.timestep for row in owners], flat)
         first = 0
-        for row, states in zip(rows, conditions, strict=True):
-            row.advance(list(predictions[first : first + len(states)]))
-            first += len(states)
+        for row, own in zip(rows, conditions, strict=True):
+            row.advance(list(predictions[first : first + len(own)]))
+            first += len(own)
 
     def preview(self, row: Row) -> Pixels:
-        """(height, width, 3) uint8: the picture that the row heads for, kept pixels as they will be."""
-        return self._to_pixels(row, row.estimate)
+        """(height, width, 3) uint8: the picture that the row heads for, kept pixels as they will be.
+
+        With a fitted map the decoder is not run, and the picture is a soft one.
+        """
+        if self._preview_map is None:
+            return self._to_pixels(row, row.estimate)
+        return _with_kept(row, self._preview_map.pixels(row.estimate, (row.spec.width, row.spec.height)))
 
     def finish(self, row: Row) -> Pixels:
         """(height, width, 3) uint8: the drawn picture; outside the mask it is the init image, bit for bit."""
@@ -158,25 +196,67 @@ class Pipeline:
 
     def close(self) -> None:
         """Frees all graphs."""
-        self._conditioner.close()
-        self._denoiser.close()
-        self._autoencoder.close()
+        for part in (self._conditioner, self._denoiser, self._controlnets, self._autoencoder):
+            part.close()
 
-    def _to_pixels(self, row: Row, latents: np.ndarray[Any, Any]) -> Pixels:
-        drawn = self._autoencoder.decode(latents)
-        if row.spec.mask is None or row.spec.init_image is None:
-            return drawn
-        return paste(drawn, row.spec.init_image, row.spec.mask)
+    def _positive(self, spec: RowSpec) -> Condition:
+        condition, toward = self._conditioner.positive(spec.prompt), spec.toward
+        if toward is None:
+            return condition
+        other = self._conditioner.positive(toward.prompt)
+        return {name: lerp(array, other[name], toward.share) for name, array in condition.items()}
 
-    def _measure_sizes(self, latent_size: tuple[int, int]) -> Sizes:
-        """Decodes one blank latent: the decoder itself knows best how many pixels a cell becomes."""
-        height, width, _ = self._autoencoder.decode(np.zeros((self._channels, *latent_size), np.float32)).shape
+    def _guidance(self, scale: float) -> Guidance:
+        # A model that was taught guidance follows it in one call.
+        taught = EMBEDDED_GUIDANCE in self._denoiser.inputs
+        return Guidance(1.0 if taught else scale, self.defaults.guidance_interval)
+
+    def _seen_beside(self, spec: RowSpec) -> Array:
+        """(1 + C, h, w): which cells are redrawn, and the latents of the picture without them; without a picture all
+        of a grey one."""
+        pixels = spec.init_image
+        if pixels is None:
+            pixels = np.full((spec.height, spec.width, 3), 127, np.uint8)
+        mask = np.ones(pixels.shape[:2], np.float32) if spec.mask is None else spec.mask
+        return np.concatenate(
+            [shrink_mask(mask, self._factor)[np.newaxis], self._autoencoder.encode(pixels, without=mask)]
+        )
+
+    def _to_pixels(self, row: Row, latents: Array) -> Pixels:
+        return _with_kept(row, self._autoencoder.decode(latents))
+
+    def _measure(self, latent_size: tuple[int, int], cell_multiple: int) -> tuple[int, Sizes]:
+        """Pixels a cell and the sizes drawn. Decodes one blank latent: the decoder itself knows best."""
+        height, width, _ = self._autoencoder.decode(
+            np.zeros((self._autoencoder.channels, *latent_size), np.float32)
+        ).shape
         factor = height // latent_size[0]
         fixed = all(isinstance(side, int) for side in self._denoiser.sample_shape[1:])
-        return Sizes((width, height), factor, _LARGEST_OF_NATIVE * max(width, height), fixed)
+        most = _LARGEST_OF_NATIVE * max(width, height)
+        return factor, Sizes((width, height), factor * cell_multiple, most, fixed)
 
 
-def _noise(spec: RowSpec, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+def _with_kept(row: Row, drawn: Pixels) -> Pixels:
+    if row.spec.mask is None or row.spec.init_image is None:
+        return drawn
+    return paste(drawn, row.spec.init_image, row.spec.mask)
+
+
+def _sees_the_kept(denoiser: Denoiser, autoencoder: Autoencoder) -> bool:
+    """Whether the denoiser is one made for inpainting, with mask and kept picture beside the latents."""
+    seen, channels = denoiser.sample_shape[0], autoencoder.channels
+    if seen not in (channels, 2 * channels + 1):
+        raise FailedPrecondition(
+            f"the denoiser looks at {seen} channels; served are models that look at the {channels} of their latents, "
+            f"or at {2 * channels + 1} for inpainting",
+            reason="UNSUPPORTED_MODEL",
+        )
+    if seen != channels and not autoencoder.can_encode:
+        raise FailedPrecondition("a model made for inpainting needs a vae_encoder", reason="UNSUPPORTED_MODEL")
+    return seen != channels
+
+
+def _noise(spec: RowSpec, shape: tuple[int, int, int]) -> Array:
     noise = draw_noise(spec.seed, shape)
     if spec.toward is None:
         return noise

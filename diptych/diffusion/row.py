@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.diffusion.conditioning import Condition
 from diptych.diffusion.guidance import Guidance
 from diptych.diffusion.schedules import NoiseSchedule
 from diptych.diffusion.walk import Toward
@@ -13,11 +14,21 @@ from diptych.images import Mask, Pixels
 
 
 @dataclass(frozen=True, eq=False)
+class Control:
+    """A picture whose structure is kept: `pixels` (height, width, 3) uint8 as the ControlNet of `kind` wants them."""
+
+    kind: str
+    pixels: Pixels
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class RowSpec:
     """One picture as it shall be drawn, every choice made.
 
     `init_image` (height, width, 3) uint8 and `mask` (height, width) float32, 1 where it is redrawn; `strength` counts
-    only with an init image. `toward` moves prompt and noise some way to another place.
+    only with an init image. `toward` moves prompt and noise some way to another place. `controls` are pictures whose
+    structure is kept, of the row's size.
     """
 
     prompt: str
@@ -32,6 +43,7 @@ class RowSpec:
     strength: float = 1.0
     mask: Mask | None = None
     toward: Toward | None = None
+    controls: tuple[Control, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +60,11 @@ class Kept:
 
 
 class Row:
-    """A sample in a running batch. `latents` (C, h, w) float32 now; `estimate` is the clean picture it heads for."""
+    """A sample in a running batch. `latents` (C, h, w) float32 now; `estimate` is the clean picture it heads for.
+
+    `beside` (C', h, w) are further channels that the denoiser sees, the same at every step; `controls` what
+    ControlNets look at.
+    """
 
     def __init__(
         self,
@@ -57,18 +73,22 @@ class Row:
         latents: Array,
         schedule: NoiseSchedule,
         guidance: Guidance,
-        positive: Array,
-        negative: Array,
+        positive: Condition,
+        negative: Condition,
         kept: Kept | None = None,
+        beside: Array | None = None,
+        controls: Sequence[Control] = (),
     ) -> None:
         self.spec = spec
         self.latents = latents
         self.estimate = latents
+        self.controls = controls
         self._schedule = schedule
         self._guidance = guidance
         self._positive = positive
         self._negative = negative
         self._kept = kept
+        self._beside = beside
 
     @property
     def key(self) -> Hashable:
@@ -82,7 +102,7 @@ class Row:
 
     @property
     def num_steps(self) -> int:
-        """Steps in all."""
+        """Steps in all. A noise schedule of second order takes two for each one asked for, but for the last."""
         return self._schedule.num_steps
 
     @property
@@ -91,14 +111,20 @@ class Row:
         return self._schedule.timestep
 
     @property
-    def conditions(self) -> Sequence[Array]:
-        """The text states that this step needs a prediction for: one, or negative and positive under guidance."""
+    def sample(self) -> Array:
+        """(C', h, w) float32: what the denoiser sees at this step."""
+        scaled = self._schedule.scale(self.latents)
+        return scaled if self._beside is None else np.concatenate([scaled, self._beside])
+
+    @property
+    def conditions(self) -> Sequence[Condition]:
+        """What this step needs a prediction for: one condition, or negative and positive under guidance."""
         guided = self._guidance.acts_at(self._schedule.sigma)
         return (self._negative, self._positive) if guided else (self._positive,)
 
     def advance(self, predictions: Sequence[Array]) -> None:
         """Takes one step with a prediction (C, h, w) for each of `conditions`."""
-        velocity = predictions[0] if len(predictions) == 1 else self._guidance.combine(*predictions)
-        self.estimate = self._schedule.estimate(velocity, self.latents)
-        latents = self._schedule.step(velocity, self.latents)
+        prediction = predictions[0] if len(predictions) == 1 else self._guidance.combine(*predictions)
+        self.estimate = self._schedule.estimate(prediction, self.latents)
+        latents = self._schedule.step(prediction, self.latents)
         self.latents = latents if self._kept is None else self._kept.bind(latents, self._schedule)

@@ -181,6 +181,13 @@ class Tensors(_Table):
     outputs: tuple[TensorEntry, ...]
 
 
+class Preview(_Table):
+    """A linear map from latents (C) to colours (3), 0 to 1, that previews are drawn with."""
+
+    weights: tuple[tuple[float, float, float], ...]
+    bias: tuple[float, float, float]
+
+
 class Manifest(_Table):
     """One model, as its `manifest.toml` states it."""
 
@@ -197,6 +204,9 @@ class Manifest(_Table):
     requires: tuple[Name, ...] = ()
     defaults: dict[str, Any] = Field(default_factory=dict)
     tensors: Tensors | None = None
+    # Of each exported part to torch: the largest difference, as a part of the largest number.
+    differences: dict[str, float] = Field(default_factory=dict)
+    preview: Preview | None = None
     files: tuple[FileEntry, ...] = ()
 
     @model_validator(mode="after")

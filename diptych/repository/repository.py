@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 import diptych
 from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotFound, ModelNotPulled
@@ -54,11 +54,13 @@ class ModelRepository:
     """Models under `roots` (an earlier root wins over a later one), pulled files under `cache`.
 
     `roots` defaults to the folder `models` beside the package, or the one in `DIPTYCH_MODELS`; `cache` to the user's
-    cache folder, or the one in `DIPTYCH_CACHE`. Safe to use from several threads and processes.
+    cache folder, or the one in `DIPTYCH_CACHE`. With `users`, models that the user imported come first. Safe to use
+    from several threads and processes.
     """
 
-    def __init__(self, roots: Sequence[Path] | None = None, cache: Path | None = None) -> None:
-        self._roots = tuple(roots) if roots is not None else (_default_root(),)
+    def __init__(self, roots: Sequence[Path] | None = None, cache: Path | None = None, *, users: bool = False) -> None:
+        own = (users_models(),) if users and users_models().is_dir() else ()
+        self._roots = (*own, *(roots if roots is not None else (_default_root(),)))
         self._cache = (cache or _default_cache()) / "models"
         for root in self._roots:
             if not root.is_dir():
@@ -222,6 +224,12 @@ class ModelRepository:
 
 def _holds_weights(path: str) -> bool:
     return path.endswith((".onnx", ".onnx_data", ".safetensors"))
+
+
+def users_models() -> Path:
+    """The folder of imported models: the one in `DIPTYCH_USER_MODELS`, else in the user's data folder."""
+    configured = os.environ.get("DIPTYCH_USER_MODELS")
+    return Path(configured) if configured else user_data_path("diptych", appauthor=False) / "models"
 
 
 def _default_root() -> Path:

@@ -4,30 +4,30 @@ import numpy as np
 import pytest
 
 from diptych.diffusion import Pipeline
-from diptych.diffusion.conditioning import Conditioner
+from diptych.diffusion.text import TextEncoder
 
 
 @pytest.fixture
-def conditioner(pipeline: Pipeline) -> Conditioner:
-    return pipeline._conditioner
+def encoder(pipeline: Pipeline) -> TextEncoder:
+    return pipeline._conditioner._encoders[0]
 
 
-def test_padding_is_nought_and_words_are_not(conditioner: Conditioner) -> None:
-    states = conditioner.states("a red apple")
+def test_padding_is_nought_and_words_are_not(encoder: TextEncoder) -> None:
+    states = encoder.encode("a red apple").states
     assert states.shape == (8, 32)
     assert states.dtype == np.float32
     assert states[:5].any(axis=1).all()
     assert not states[5:].any()
 
 
-def test_order_and_words_count(conditioner: Conditioner) -> None:
-    states = {conditioner.states(text).tobytes() for text in ("a red apple", "apple red a", "a red cat", "")}
+def test_order_and_words_count(encoder: TextEncoder) -> None:
+    states = {encoder.encode(text).states.tobytes() for text in ("a red apple", "apple red a", "a red cat", "")}
     assert len(states) == 4
 
 
-def test_a_prompt_is_encoded_once_and_cannot_be_changed(conditioner: Conditioner) -> None:
-    states = conditioner.states("a small tree")
-    assert conditioner.states("a small tree") is states
+def test_a_prompt_is_encoded_once_and_cannot_be_changed(encoder: TextEncoder) -> None:
+    states = encoder.encode("a small tree").states
+    assert encoder.encode("a small tree").states is states
     with pytest.raises(ValueError, match="read-only"):
         states[0] = 0
 
@@ -42,5 +42,5 @@ def test_a_prompt_is_encoded_once_and_cannot_be_changed(conditioner: Conditioner
         ("Ein großer Apfel, rot: schön — und noch mehr", "schön — und noch mehr"),
     ],
 )
-def test_what_does_not_fit_is_told(conditioner: Conditioner, prompt: str, unseen: str) -> None:
-    assert conditioner.unseen(prompt) == unseen
+def test_what_does_not_fit_is_told(encoder: TextEncoder, prompt: str, unseen: str) -> None:
+    assert encoder.unseen(prompt) == unseen

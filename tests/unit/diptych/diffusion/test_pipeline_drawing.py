@@ -24,7 +24,7 @@ def drawn(pipeline: Pipeline, spec: RowSpec) -> Row:
 
 def test_it_is_the_plain_euler_loop(pipeline: Pipeline, tiny_folder: Path) -> None:
     unet = onnxruntime.InferenceSession(str(tiny_folder / "unet/model.onnx"))
-    states = np.stack([pipeline._conditioner.states(prompt) for prompt in ("", SPEC.prompt)])
+    states = np.stack([pipeline._conditioner.positive(prompt)["encoder_hidden_states"] for prompt in ("", SPEC.prompt)])
     latents = draw_noise(7, (4, 8, 8))
     sigmas = np.array([1, 0.8, 0.6, 0.4, 0.2, 0], np.float32)
     for now, after in pairwise(sigmas):

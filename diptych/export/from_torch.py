@@ -1,0 +1,191 @@
+"""A diffusers folder exported part by part, one part in memory at a time."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diptych.diffusion.families import Family
+from diptych.diffusion.folder import CONTROL_KINDS
+from diptych.errors import FailedPrecondition
+from diptych.export import modules
+from diptych.export.graph import Graph, export_graph
+from diptych.export.lora import Adapters
+from diptych.export.parts import load_part, read_json
+from diptych.export.previews import fit_preview_map
+from diptych.export.tokenizers import write_tokenizer
+
+_COPIED = ("_class_name", "_diffusers_version", "force_zeros_for_empty_prompt")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is asked beside the plain export: see `ImportOptions`."""
+
+    controlnets: Mapping[str, Path] = field(default_factory=dict)
+    loras: Sequence[tuple[Path, float]] = ()
+    clip_skip: int = 0
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of it: each part's difference to torch, the preview map, and what was put in."""
+
+    differences: Mapping[str, float] = field(default_factory=dict)
+    preview: tuple[list[list[float]], list[float]] | None = None
+    control_kinds: tuple[str, ...] = ()
+    num_loras: int = 0
+
+
+@dataclass
+class _Export:
+    """One export under way."""
+
+    source: Path
+    target: Path
+    family: Family
+    index: Mapping[str, Any]
+    wishes: Wishes
+    adapters: Adapters
+    progress: Callable[[str], None]
+    differences: dict[str, float] = field(default_factory=dict)
+
+    def write(self, graph: Graph) -> None:
+        self.progress(f"Exporting {graph.part}")
+        self.differences[graph.part] = export_graph(graph, self.target / graph.part, tolerance=self.wishes.tolerance)
+
+    def config(self, part: str, module: Any, **more: Any) -> None:
+        text = module.config.to_json_string() if hasattr(module.config, "to_json_string") else module.to_json_string()
+        content = {key: value for key, value in {**json.loads(text), **more}.items() if key != "_name_or_path"}
+        path = self.target / part / "config.json"
+        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def text(self) -> int:
+        """Exports tokenizers and text encoders; the number of text tokens that the denoiser gets."""
+        tokens = {part: self._encoder(part) for part in self.family.encoders if _has(self.index, part)}
+        if self.family.denoiser == "transformer":  # T5's follow CLIP's, zeros where there is no T5.
+            return tokens["text_encoder"] + self.family.t5_length
+        return tokens["text_encoder"]
+
+    def _encoder(self, part: str) -> int:
+        tokenizer = part.replace("text_encoder", "tokenizer")
+        kind = (self.index.get(tokenizer) or ("", ""))[1]
+        write_tokenizer(self.source / tokenizer, str(kind or ""), self.target / tokenizer)
+        module = load_part(self.source, part)
+        self.adapters.merge_into(part, module)
+        if module.config.to_dict().get("use_attention_mask"):
+            raise FailedPrecondition(f"{part} wants an attention mask, which is not served", reason="UNSUPPORTED_MODEL")
+        skip = self.wishes.clip_skip
+        if type(module).__name__ == "T5EncoderModel":
+            graph = modules.t5_states(module, part, tokens=self.family.t5_length)
+        elif self.family.penultimate:
+            graph = modules.clip_penultimate(module, part, clip_skip=skip)
+        else:
+            graph = modules.clip_states(module, part, clip_skip=skip)
+        self.write(graph)
+        self.config(part, module, clip_skip=skip)
+        return int(graph.inputs["input_ids"].shape[1])
+
+    def pictures(self) -> tuple[list[list[float]], list[float]]:
+        """Exports the autoencoder; the preview map fitted to it."""
+        vae = load_part(self.source, "vae")
+        if vae.config.get("latents_mean") is not None:
+            raise FailedPrecondition("vae has latents_mean, which is not served", reason="UNSUPPORTED_MODEL")
+        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.write(modules.vae_decoder(vae))
+        self.write(modules.vae_encoder(vae, factor))
+        for part in ("vae_decoder", "vae_encoder"):
+            self.config(part, vae)
+        return fit_preview_map(vae, factor)
+
+    def denoiser(self, tokens: int) -> None:
+        """Exports the denoiser and what holds it to given pictures."""
+        part = self.family.denoiser
+        module = load_part(self.source, part)
+        self.adapters.merge_into(part, module)
+        residuals_of = None
+        for kind, path in self.wishes.controlnets.items():
+            net = load_part(path if path.is_absolute() or path.is_dir() else self.source / path, "")
+            residuals_of = net
+            self.write(modules.controlnet(net, kind, tokens=tokens))
+            self.config(f"controlnet/{kind}", net)
+        if part == "transformer":
+            graph = modules.sd3_transformer(module, tokens=tokens)
+        else:
+            _refuse_unserved(module.config)
+            graph = modules.unet(module, tokens=tokens, residuals_of=residuals_of)
+        self.write(graph)
+        self.config(part, module)
+
+
+def export_torch(
+    source: Path,
+    target: Path,
+    family: Family,
+    index: Mapping[str, Any],
+    wishes: Wishes,
+    progress: Callable[[str], None],
+) -> Made:
+    """Fills the folder `target` with the ONNX layout of the diffusers folder `source`."""
+    _check(family, index, wishes)
+    export = _Export(source, target, family, index, wishes, Adapters.read(wishes.loras), progress)
+    generator = torch.random.get_rng_state()
+    torch.manual_seed(0)
+    try:
+        tokens = export.text()
+        preview = export.pictures()
+        export.denoiser(tokens)
+    finally:
+        torch.random.set_rng_state(generator)
+    export.adapters.check_all_merged()
+    scheduler = read_json(source / "scheduler/scheduler_config.json", "scheduler/scheduler_config.json")
+    (target / "scheduler").mkdir()
+    (target / "scheduler/scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
+    parts = sorted(path.name for path in target.iterdir())
+    kept = {key: index[key] for key in _COPIED if key in index}
+    layout = {**kept, **{part: ["diptych", part] for part in parts}}
+    (target / "model_index.json").write_text(json.dumps(layout, indent=2) + "\n", encoding="utf-8")
+    return Made(export.differences, preview, tuple(sorted(wishes.controlnets)), len(wishes.loras))
+
+
+def _has(index: Mapping[str, Any], part: str) -> bool:
+    entry = index.get(part)
+    return bool(entry and entry[0])
+
+
+def _check(family: Family, index: Mapping[str, Any], wishes: Wishes) -> None:
+    if not family.exported:
+        raise FailedPrecondition(f"models of the family {family.title} come as ONNX", reason="UNSUPPORTED_MODEL")
+    missing = [part for part in (*family.encoders, "vae", family.denoiser) if not _has(index, part)]
+    missing = [part for part in missing if part != "text_encoder_3"]
+    if missing or index.get("requires_aesthetics_score"):
+        raise FailedPrecondition(
+            f"the model lacks {', '.join(missing) or 'a size that it was not trained to be told'}; "
+            "refiners and parts of a pipeline are not served",
+            reason="UNSUPPORTED_MODEL",
+        )
+    unknown = [kind for kind in wishes.controlnets if kind not in CONTROL_KINDS]
+    if unknown or (wishes.controlnets and family.denoiser != "unet"):
+        raise FailedPrecondition(
+            f"ControlNets are served for UNets, as {', '.join(CONTROL_KINDS)}; "
+            f"given: {', '.join(wishes.controlnets)} for {family.title}",
+            reason="UNSUPPORTED_MODEL",
+        )
+
+
+def _refuse_unserved(config: Any) -> None:
+    """Refuses UNets that want to be told more than is served."""
+    for option, served in {
+        "class_embed_type": (None,),
+        "addition_embed_type": (None, "text_time"),
+        "encoder_hid_dim_type": (None,),
+        "num_class_embeds": (None,),
+    }.items():
+        if config.get(option) not in served:
+            raise FailedPrecondition(
+                f"unet has {option} {config.get(option)!r}, which is not served", reason="UNSUPPORTED_MODEL"
+            )
