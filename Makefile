@@ -45,7 +45,7 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 	touch $@
 
 .venv/.dev: .venv/.serve
-	$(PIP) -e ".[serve,film,heif,train,dev]"
+	$(PIP) -e ".[serve,film,heif,train,export,dev]"
 	touch $@
 
 $(BUF): | .venv/.serve

@@ -1,6 +1,7 @@
 """diffusers' own pipelines on the same folder, given the same noise: what our pictures are compared with."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from inspect import signature
@@ -40,12 +41,15 @@ class Twin:
     def __init__(self, folder: Path) -> None:
         self.index = json.loads((folder / "model_index.json").read_text())
         self.parts = {
-            name: getattr(diffusers if entry[0] == "diffusers" else transformers, entry[1]).from_pretrained(folder / name)
+            name: getattr(diffusers if entry[0] == "diffusers" else transformers, entry[1]).from_pretrained(
+                folder / name
+            )
             for name, entry in self.index.items()
             if isinstance(entry, list)
         }
         # Of diffusers' pipelines some see to it that latents are not clipped, and some do not.
-        self.config = {**self.parts["scheduler"].config, "clip_sample": False}
+        flow = type(self.parts["scheduler"]).__name__.startswith("FlowMatch")
+        self.config = {**self.parts["scheduler"].config, **({} if flow else {"clip_sample": False})}
 
     def draw(self, spec: RowSpec, default_schedule: str, **options: Any) -> np.ndarray:
         """(height, width, 3) uint8, rounded as ours are: what diffusers makes of `spec`."""
@@ -81,7 +85,10 @@ class Twin:
         return pixels if spec.mask is None or spec.init_image is None else paste(pixels, spec.init_image, spec.mask)
 
     def _pipeline(self, kind: Any, schedule: str, default_schedule: str) -> Any:
-        parts = {**self.parts, "scheduler": SCHEDULES[schedule].build(self.config, as_it_is=schedule == default_schedule)}
+        parts = {
+            **self.parts,
+            "scheduler": SCHEDULES[schedule].build(self.config, as_it_is=schedule == default_schedule),
+        }
         takes = signature(kind.__init__).parameters
         extras = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
         extras |= {"force_zeros_for_empty_prompt": self.index.get("force_zeros_for_empty_prompt", True)}
@@ -101,11 +108,10 @@ def _same_noise(module: str, noise: torch.Tensor) -> Iterator[None]:
     def mean(output: Any, generator: Any = None, sample_mode: str = "") -> torch.Tensor:
         return output.latent_dist.mode() if hasattr(output, "latent_dist") else output.latents
 
-    import sys
-
-    with patch.object(sys.modules[module], "randn_tensor", lambda *_, **__: noise.clone(), create=True):
-        with patch.object(sys.modules[module], "retrieve_latents", mean, create=True):
-            yield
+    with patch.multiple(
+        sys.modules[module], randn_tensor=lambda *_, **__: noise.clone(), retrieve_latents=mean, create=True
+    ):
+        yield
 
 
 def psnr(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,10 +1,12 @@
 """Models of the true architectures with a few channels and fixed weights, as diffusers saves them.
 
-64 x 64 pixels, latents of 4 channels and 8 x 8 cells. They draw nothing anyone would recognise, quickly.
+64 x 64 pixels, latents of 8 x 8 cells. They draw nothing anyone would recognise, quickly.
 """
 
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,9 @@ from transformers import (
     T5EncoderModel,
     T5Tokenizer,
 )
+
+from diptych.diffusion import Defaults, Pipeline, open_pipeline
+from diptych.export import ImportOptions, import_model
 
 SIDE = 64
 WIDTH = 32
@@ -69,6 +74,48 @@ def write_family(folder: Path, family: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model_index.json").write_text(json.dumps(index))
     return folder
+
+
+class Toys:
+    """Each family written and imported once, when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.models = root / "models"
+
+    def source(self, family: str) -> Path:
+        """The diffusers folder."""
+        folder = self.root / "diffusers" / family
+        return folder if folder.is_dir() else write_family(folder, family)
+
+    def model(self, family: str) -> Path:
+        """The imported folder. A family that differs from another by its noise schedule alone is not exported again."""
+        folder = self.models / family
+        if folder.is_dir():
+            return folder
+        like = _LIKE.get(family)
+        if like is None:
+            # Threads would only wait for one another at this size.
+            threads = torch.get_num_threads()
+            torch.set_num_threads(1)
+            import_model(self.source(family), self.models, ImportOptions(family))
+            torch.set_num_threads(threads)
+            return folder
+        shutil.copytree(self.model(like), folder)
+        shutil.copytree(self.source(family) / "scheduler", folder / "scheduler", dirs_exist_ok=True)
+        return folder
+
+    @contextmanager
+    def pipeline(self, family: str, threads: int = 1) -> Iterator[Pipeline]:
+        """The open pipeline."""
+        opened = open_pipeline(self.model(family), Defaults(4, 5.0), threads=threads)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+_LIKE = {"sd-v": "sd", "sd-turbo": "sd", "sdxl-turbo": "sdxl"}
 
 
 def write_controlnet(folder: Path, *, xl: bool = False) -> Path:
@@ -141,7 +188,9 @@ def _vae(**options: Any) -> AutoencoderKL:
     )
 
 
-def _sd(scheduler: Any, pipeline: str = "StableDiffusionPipeline", **unet: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _sd(
+    scheduler: Any, pipeline: str = "StableDiffusionPipeline", **unet: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
     parts = {
         "tokenizer": _clip_tokenizer(),
         "text_encoder": _clip(),
@@ -160,12 +209,12 @@ def _sdxl(scheduler: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _sd3() -> tuple[dict[str, Any], dict[str, Any]]:
     tokens = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in _WORDS), *"abcdefghijklmnopqrstuvwxyz"]
-    t5 = T5Config(d_model=WIDTH, d_ff=37, d_kv=8, num_layers=2, num_heads=4, vocab_size=160)
+    t5 = T5Config(d_model=2 * WIDTH, d_ff=37, d_kv=8, num_layers=2, num_heads=4, vocab_size=160)
     transformer = SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
-        in_channels=4,
-        out_channels=4,
+        in_channels=16,
+        out_channels=16,
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=4,
@@ -176,7 +225,6 @@ def _sd3() -> tuple[dict[str, Any], dict[str, Any]]:
         qk_norm="rms_norm",
         dual_attention_layers=(0,),
     )
-    t5.d_model = 2 * WIDTH
     parts = {
         "tokenizer": _clip_tokenizer(),
         "tokenizer_2": _clip_tokenizer(pad="a"),
@@ -185,7 +233,7 @@ def _sd3() -> tuple[dict[str, Any], dict[str, Any]]:
         "text_encoder_2": _clip(CLIPTextModelWithProjection),
         "text_encoder_3": T5EncoderModel(t5),
         "transformer": transformer,
-        "vae": _vae(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+        "vae": _vae(latent_channels=16, shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
         "scheduler": FlowMatchEulerDiscreteScheduler(num_train_timesteps=1000, shift=3.0),
     }
     return {"_class_name": "StableDiffusion3Pipeline"}, parts

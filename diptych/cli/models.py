@@ -1,4 +1,4 @@
-"""`diptych models list|pull|verify`: the models on this machine. No service needs to run."""
+"""`diptych models list|pull|verify|import`: the models on this machine. No service needs to run."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,12 +9,12 @@ import typer
 from diptych.cli import terminal
 from diptych.cli.failures import FAILED, exit_code, report
 from diptych.cli.options import AsJson
-from diptych.errors import DiptychError, FailedPrecondition, ModelNotPulled
+from diptych.errors import DiptychError, FailedPrecondition, InvalidRequest, ModelNotPulled
 
 if TYPE_CHECKING:
     from diptych.repository import ModelRepository
 
-models = typer.Typer(no_args_is_help=True, help="List, obtain and check the models on this machine.")
+models = typer.Typer(no_args_is_help=True, help="List, obtain, check and import the models on this machine.")
 
 Names = Annotated[list[str] | None, typer.Argument(help="Models; none means all.", show_default=False)]
 Folder = Annotated[
@@ -96,6 +96,64 @@ def verify(names: Names = None, json: AsJson = False, folder: Folder = None, cac
         terminal.show_table(terminal.console(), ("model", "files"), results)
 
 
+@models.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="A diffusers folder, or one with ONNX graphs in the same layout.")],
+    name: Annotated[str, typer.Option(help="What the model shall be called here.")],
+    license: Annotated[str, typer.Option(help="Licence of the weights; only you know it.")] = "unknown: user's",
+    lora: Annotated[
+        list[str] | None, typer.Option(help="LoRA adapter to merge, FILE or FILE:WEIGHT; repeat for more.")
+    ] = None,
+    controlnet: Annotated[
+        list[str] | None, typer.Option(help="ControlNet to add, KIND=FOLDER, KIND edges, depth or pose; repeat.")
+    ] = None,
+    clip_skip: Annotated[int, typer.Option(min=0, max=8, help="Last text layers to leave out.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, max=200, help="Default number of steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(min=0, max=50, help="Default guidance scale.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--into", help="Folder of models. Default: DIPTYCH_USER_MODELS, else the user's.")
+    ] = None,
+) -> None:
+    """Make a model you have into one that the generator serves: exported, compared with the original, drawn with."""
+    try:
+        from diptych.export import ImportOptions, import_model
+        from diptych.repository.repository import users_models
+    except ModuleNotFoundError as missing:
+        raise FailedPrecondition(
+            f"imports need {missing.name}, which is not installed; run: pip install 'diptych[serve,export]'",
+            reason="NO_EXPORT_EXTRA",
+        ) from None
+    if name in {manifest.name for manifest in _open(None, None).manifests()}:
+        raise FailedPrecondition(f"there is a model {name} already; choose another name", reason="MODEL_EXISTS")
+    out = terminal.console(stderr=True)
+    options = ImportOptions(
+        name,
+        license=license,
+        controlnets=dict(_kind_and_folder(text) for text in controlnet or ()),
+        loras=tuple(_file_and_weight(text) for text in lora or ()),
+        clip_skip=clip_skip,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+    )
+    made = import_model(path, folder or users_models(), options, progress=lambda text: out.print(text, soft_wrap=True))
+    out.print(f"{name} is ready in {made}", soft_wrap=True)
+
+
+def _kind_and_folder(text: str) -> tuple[str, Path]:
+    kind, separator, folder = text.partition("=")
+    if not separator:
+        raise InvalidRequest.single("--controlnet", f"is {text!r}; give KIND=FOLDER, such as edges=./canny")
+    return kind, Path(folder)
+
+
+def _file_and_weight(text: str) -> tuple[Path, float]:
+    file, separator, weight = text.rpartition(":")
+    try:
+        return (Path(file), float(weight)) if separator else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0
+
+
 def _each(
     repository: "ModelRepository", names: Iterable[str] | None, act: Callable[[str], str], *, as_json: bool
 ) -> list[tuple[str, str]]:
@@ -122,4 +180,4 @@ def _open(folder: Path | None, cache: Path | None) -> "ModelRepository":
             f"models need {missing.name}, which is not installed; run: pip install 'diptych[serve]'",
             reason="NO_SERVE_EXTRA",
         ) from None
-    return ModelRepository([folder] if folder else None, cache)
+    return ModelRepository([folder] if folder else None, cache, users=folder is None)

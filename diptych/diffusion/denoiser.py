@@ -108,7 +108,7 @@ class Denoiser:
             if isinstance(size, int):
                 return size
             name, _, part = size.partition("_")
-            return (height if name == "height" else width) // int(part or 1)
+            return int(height if name == "height" else width) // int(part or 1)
 
         return {name: np.zeros([side(size) for size in shape], np.float32) for name, shape in self._residuals.items()}
 

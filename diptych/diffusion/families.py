@@ -24,7 +24,7 @@ class Family:
     even_sigmas: bool = False
     # As diffusers' pipelines have it whatever the model's configuration says: latents are not clipped, and (1.x, 2.x)
     # timesteps are counted from one.
-    fixed_schedule: Mapping[str, Any] = field(default_factory=lambda: {"clip_sample": False})
+    fixed_schedule: Mapping[str, Any] = field(default_factory=dict)
     # Tokens of a T5 encoder, whose own window is open.
     t5_length: int = 256
     # Whether a torch folder of it can be made into ONNX here.
@@ -48,6 +48,7 @@ FAMILIES = (
     Family(
         "latent consistency models",
         ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline"),
+        fixed_schedule={"clip_sample": False},
         num_inference_steps=4,
         guidance_scale=8.5,
     ),
@@ -56,6 +57,7 @@ FAMILIES = (
         (*_XL, *(name for name in _ONNX if name.endswith(_XL)), "StableDiffusionXLControlNetPipeline"),
         encoders=("text_encoder", "text_encoder_2"),
         penultimate=True,
+        fixed_schedule={"clip_sample": False},
         guidance_scale=5.0,
     ),
     Family(

@@ -54,7 +54,9 @@ _WITH_KARRAS = {
     "dpm2_ancestral": ScheduleKind("k_dpm_2_ancestral_discrete", "KDPM2AncestralDiscreteScheduler"),
     "dpmpp_2m": ScheduleKind("dpmsolver_multistep", "DPMSolverMultistepScheduler", _SOLVER),
     "dpmpp_2m_sde": ScheduleKind("dpmsolver_multistep", "DPMSolverMultistepScheduler", _STOCHASTIC_SOLVER),
-    "dpmpp_2s": ScheduleKind("dpmsolver_singlestep", "DPMSolverSinglestepScheduler", _SOLVER),
+    "dpmpp_2s": ScheduleKind(
+        "dpmsolver_singlestep", "DPMSolverSinglestepScheduler", {**_SOLVER, "lower_order_final": True}
+    ),
     "deis": ScheduleKind("deis_multistep", "DEISMultistepScheduler", {"algorithm_type": "deis"}),
     "unipc": ScheduleKind("unipc_multistep", "UniPCMultistepScheduler"),
 }

@@ -39,8 +39,8 @@ class ScheduleSettings:
         return suiting(self.default)
 
     def fault(self, name: str, num_inference_steps: int) -> str:
-        """Why this schedule cannot take so many steps; empty when it can."""
-        most = SCHEDULES[name].most_steps(self.config)
+        """Why this schedule cannot take so many steps; empty when it can, and for an unknown name."""
+        most = SCHEDULES[name].most_steps(self.config) if name in SCHEDULES else None
         return "" if most is None or num_inference_steps <= most else f"is more than {name} can take; give 1 to {most}"
 
 

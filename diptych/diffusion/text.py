@@ -66,9 +66,10 @@ class TextEncoder:
         encoding = self._tokenizer.encode(weighted.text)
         encoded = self._run(encoding)
         if weighted.weights:
-            weights = _token_weights(encoding, weighted)
-            nothing = self.encode("").states
-            encoded = Encoded(nothing + weights[:, np.newaxis] * (encoded.states - nothing), encoded.pooled)
+            weights = _token_weights(encoding, weighted)[:, np.newaxis]
+            plain, nothing = encoded.states, self.encode("").states
+            moved = np.where(weights == 1, plain, nothing + weights * (plain - nothing))
+            encoded = Encoded(moved.astype(np.float32), encoded.pooled)
         for array in (encoded.states, encoded.pooled):
             if array is not None:
                 array.flags.writeable = False  # Shared by every row with this prompt.

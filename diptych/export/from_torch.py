@@ -14,7 +14,7 @@ from diptych.errors import FailedPrecondition
 from diptych.export import modules
 from diptych.export.graph import Graph, export_graph
 from diptych.export.lora import Adapters
-from diptych.export.parts import load_part, read_json
+from diptych.export.parts import check_weights, load_part, read_json
 from diptych.export.previews import fit_preview_map
 from diptych.export.tokenizers import write_tokenizer
 
@@ -132,6 +132,9 @@ def export_torch(
 ) -> Made:
     """Fills the folder `target` with the ONNX layout of the diffusers folder `source`."""
     _check(family, index, wishes)
+    for part in (*family.encoders, "vae", family.denoiser):
+        if _has(index, part):  # All of them before the work of the first.
+            check_weights(source / part, part)
     export = _Export(source, target, family, index, wishes, Adapters.read(wishes.loras), progress)
     generator = torch.random.get_rng_state()
     torch.manual_seed(0)

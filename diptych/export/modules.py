@@ -167,7 +167,7 @@ def clip_states(model: nn.Module, part: str, *, clip_skip: int) -> Graph:
 
 
 def clip_penultimate(model: nn.Module, part: str, *, clip_skip: int) -> Graph:
-    """CLIP's states before its last layer (`clip_skip` earlier still), and its projected pooled vector if it has one."""
+    """CLIP's states before its last layer (`clip_skip` earlier still), and a projected pooled vector if it has one."""
     layer = int(model.config.num_hidden_layers) - 1 - clip_skip  # type: ignore[union-attr,arg-type]
     projects = hasattr(model, "text_projection")
 

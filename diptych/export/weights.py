@@ -12,7 +12,7 @@ from onnx import StringStringEntryProto, TensorProto
 
 LARGEST_INSIDE = 1 << 30
 _SMALLEST_OUTSIDE = 1024
-_DTYPES = {
+_DTYPES: dict[int, str] = {
     TensorProto.FLOAT: "F32",
     TensorProto.FLOAT16: "F16",
     TensorProto.INT64: "I64",

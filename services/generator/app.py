@@ -41,7 +41,7 @@ class GeneratorConfig(ServiceConfig):
 
 async def build(config: GeneratorConfig) -> ServiceServer:
     """The server, its default model open and warm. DiptychError when that cannot be had."""
-    repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
+    repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache, users=True)
     telemetry, lifecycle = Telemetry(config.service), Lifecycle()
     models = GeneratorModels(
         repository,

@@ -9,10 +9,12 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from diptych.diffusion import Pipeline, RowSpec
+from diptych.diffusion.row import Control
 from diptych.diffusion.schedules import steps_to_take
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
 from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message, output_faults
 from diptych.v1 import generator_pb2, image_pb2
+from services.generator.constraints import fit, read_constraints
 
 _MOST_PROMPT_BYTES = 4096
 _MOST_IMAGES = 16
@@ -184,11 +186,15 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
     num_images = reader.count("num_images", 1, _MOST_IMAGES)
     output = reader.output()
     reader.guides()
+    if fault := offer.pipeline.schedules.fault(row.noise_schedule, row.num_inference_steps):
+        reader.fault("num_inference_steps", f"is {row.num_inference_steps}, which {fault}")
+    served = offer.pipeline.control_kinds
+    controls = read_constraints(spec, served, offer.limits, reader.faults) if served else ()
     if reader.faults:
         raise InvalidRequest(reader.faults)
     _check_support(spec, offer)
     return Order(
-        rows=_rows(row, num_images, init_image, mask),
+        rows=_rows(row, num_images, init_image, mask, controls),
         resolved=_resolved(row, num_images, offer, varies=init_image is not None),
         output=output,
         preview_interval=preview_interval,
@@ -199,7 +205,7 @@ def _check_support(spec: generator_pb2.GenerationSpec, offer: Offer) -> None:
     model = offer.model.name
     if spec.references:
         raise Unsupported(f"model {model} takes no reference pictures; leave references out")
-    if spec.constraints:
+    if spec.constraints and not offer.pipeline.control_kinds:
         raise Unsupported(f"model {model} takes no constraint pictures; leave constraints out")
     if spec.HasField("init_image") and not offer.pipeline.takes_pictures:
         raise Unsupported(f"model {model} draws from words alone; leave init_image out")
@@ -207,11 +213,14 @@ def _check_support(spec: generator_pb2.GenerationSpec, offer: Offer) -> None:
         raise Unsupported("a generated picture keeps no metadata of its input; leave output.metadata out")
 
 
-def _rows(row: RowSpec, num_images: int, init_image: Pixels | None, mask: Mask | None) -> tuple[RowSpec, ...]:
+def _rows(
+    row: RowSpec, num_images: int, init_image: Pixels | None, mask: Mask | None, controls: tuple[Control, ...]
+) -> tuple[RowSpec, ...]:
     size = (row.width, row.height)
     parts = {
         "init_image": None if init_image is None else _scaled(init_image, size),
         "mask": None if mask is None else _scaled(mask, size),
+        "controls": tuple(fit(control, size) for control in controls),
     }
     shared = {**vars(row), **parts}
     return tuple(RowSpec(**{**shared, "seed": (row.seed + index) % _SEEDS}) for index in range(num_images))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from diptych.diffusion import Defaults, Pipeline, Row, RowSpec, open_pipeline
+from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
 from diptych.engines.select import EngineChoice
 from diptych.errors import InvalidRequest, ModelNotFound, ModelNotPulled
 from diptych.images import Pixels
@@ -166,12 +166,14 @@ class GeneratorModels:
     def _load(self, name: str) -> tuple[GeneratorModel, float]:
         """The model, warm, and how many seconds that took."""
         local = self.repository.open(name)
+        preview = local.manifest.preview
         pipeline = open_pipeline(
             local.directory,
             Defaults.from_table(local.manifest.defaults),
             engine=self._engine,
             threads=self._threads,
             precision=local.manifest.precision,
+            preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
         )
         ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name)
         began = time.monotonic()
