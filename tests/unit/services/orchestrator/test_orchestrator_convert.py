@@ -51,8 +51,8 @@ def test_unknown_enum_numbers_are_found_however_deep() -> None:
     request = to_run(
         'plan { steps { id: "1" edit { upscale { content: 9 } } inputs { goal_image: 0 } }'
         '       steps { id: "2" analyze { kinds: [1, 88] } inputs { goal_image: 0 } }'
-        "       output { format: 7 } }"
-        'images { image { content: "x" format: 6 } }'
+        "       output { format: 98 } }"
+        'images { image { content: "x" format: 99 } }'
     )
     assert faults(convert.plan_to_run, request) == [
         "plan.steps[0].edit.upscale.content",
