@@ -35,6 +35,8 @@ def likeness(before: Pixels, after: Pixels, region: image_pb2.Box) -> float | No
         return None
     new, seen = _small(after, region, (1.0, 1.0))
     old, _ = _small(before, region, share)
+    if not seen.all():  # The rim of a cut-out has lost the old ground's colour, and shall have.
+        seen = cv2.erode(seen.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
     if seen.sum() < _LEAST_REGION:
         return None
     return correlation(old[seen], new[seen], _FLAT)

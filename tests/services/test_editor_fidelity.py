@@ -46,7 +46,9 @@ SAMPLES: dict[str, dict[str, object]] = {
     "composite": {"overlay": CUT_OUT, "shadow": 0.5},
     "analyze": {},
 }
-SELECTABLE = sorted(name for name, edit in EDITS.items() if edit.selectable)
+# Faces are found by networks that no toy stands in for: test_editor_retouch.py holds the same for a real face.
+TRIED = sorted(set(EDITS) - {"retouch"})
+SELECTABLE = [name for name in TRIED if EDITS[name].selectable]
 
 
 def test_every_operation_that_is_served_is_asked_for_here() -> None:
@@ -108,7 +110,7 @@ async def test_outside_a_selection_nothing_changes(channel: grpc.aio.Channel, na
     assert changed
 
 
-@pytest.mark.parametrize("name", sorted(EDITS))
+@pytest.mark.parametrize("name", TRIED)
 async def test_the_same_request_gives_the_same_bytes(channel: grpc.aio.Channel, name: str) -> None:
     asked = op(name, **SAMPLES[name])
     if name in ("remove_object", "replace_object"):

@@ -8,7 +8,7 @@ import pytest
 
 from diptych import images
 from diptych.client import AsyncClient
-from diptych.errors import InvalidRequest, Unsupported
+from diptych.errors import InvalidRequest
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.generator.app import GeneratorConfig
@@ -92,8 +92,8 @@ async def test_a_picture_of_the_callers_that_is_none_is_named(client: AsyncClien
     assert raised.value.metadata["step_id"] == "1"
 
 
-async def test_an_edit_that_the_editor_does_not_serve_names_its_step(client: AsyncClient) -> None:
-    plan = await planned(client, "color_correct; style_transfer:style=comic; upscale", assumed_images=1)
-    with pytest.raises(Unsupported) as raised:
+async def test_an_edit_that_the_editor_refuses_names_its_step(client: AsyncClient) -> None:
+    plan = await planned(client, "color_correct; style_transfer:style=klimt; upscale", assumed_images=1)
+    with pytest.raises(InvalidRequest, match="klimt") as raised:
         await run(client, plan, editor_house.picture())
     assert (raised.value.metadata["step_id"], raised.value.metadata["operation"]) == ("2", "style_transfer")
