@@ -71,7 +71,7 @@ def _zoom(amount: float, focus: tuple[float, float], parallax: bool, *, outwards
 
     def view(share: float, exponent: float) -> View:
         # Even to the eye: each moment enlarges by the same factor.
-        zoom = most ** (share * exponent)
+        zoom = most ** (max(0.0, share) * exponent)
         # The focus stays where it is on the screen.
         return View(focus[0] + (0.5 - focus[0]) / zoom, focus[1] + (0.5 - focus[1]) / zoom, zoom)
 

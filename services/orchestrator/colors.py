@@ -89,5 +89,7 @@ def _named(words: str) -> str | None:
     key = re.sub(r"[\s_-]+", "", words).lower()
     if key in _MORE:
         return _MORE[key]
-    known = ImageColor.colormap.get(key)
-    return known if isinstance(known, str) else None
+    if key not in ImageColor.colormap:
+        return None
+    red, green, blue, *_ = ImageColor.getrgb(key)
+    return f"#{red:02x}{green:02x}{blue:02x}"

@@ -2,6 +2,7 @@ import math
 
 import pytest
 from google.protobuf import text_format
+from PIL import ImageColor
 
 from diptych.v1 import editor_pb2
 from services.orchestrator import slots as fill
@@ -107,3 +108,8 @@ def test_a_colour_is_found_among_other_words() -> None:
     assert color_in("burnt orange") == "#ffa500"
     assert color_in("platinum blonde") == "#efe6cf"
     assert color_in("like my shirt") is None
+
+
+def test_a_colour_that_somebody_else_parsed_is_still_known() -> None:
+    ImageColor.getrgb("salmon")  # Pillow remembers it as numbers from here on.
+    assert color_of("salmon") == "#fa8072"
