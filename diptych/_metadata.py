@@ -150,6 +150,8 @@ class _Tiff:
     def drop(self, ifd: int, tags: Collection[int]) -> None:
         """Takes entries out and wipes what they point to."""
         kept = bytearray()
+        # Taken now: in a damaged block a directory below may lie over this one and change its count.
+        end = ifd + 2 + 12 * self._count(ifd)
         for at, tag, kind, count in self.entries(ifd):
             if tag not in tags:
                 kept += self.data[at : at + 12]
@@ -159,7 +161,6 @@ class _Tiff:
                 self.drop(below, {one for _, one, _, _ in self.entries(below)} - {_GPS_IFD, _INTEROP_IFD})
             else:
                 self._wipe(at, kind, count)
-        end = ifd + 2 + 12 * self._count(ifd)
         following = self.data[end : end + 4]
         struct.pack_into(self._order + "H", self.data, ifd, len(kept) // 12)
         self.data[ifd + 2 : end + 4] = (kept + following).ljust(end + 2 - ifd, b"\0")

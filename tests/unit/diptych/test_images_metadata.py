@@ -178,6 +178,16 @@ def test_a_packet_nested_beyond_reason_is_left_out() -> None:
     assert fitted_metadata(Metadata(xmp=b"<a>" * 5000 + b"</a>" * 5000), KEEP, (1, 1)).xmp == b""
 
 
+def test_directories_that_lie_over_one_another_keep_the_length() -> None:
+    entries = (
+        struct.pack("<HHII", 34853, 4, 1, 8),
+        struct.pack("<HHII", 271, 2, 4, 0),
+        struct.pack("<HHII", 1, 2, 4, 0),
+    )
+    block = b"II*\0" + struct.pack("<IH", 8, 3) + b"".join(entries) + bytes(40)
+    assert len(fitted_metadata(Metadata(block), PLACELESS, (30, 20)).exif) in (0, len(block))
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_a_damaged_block_never_breaks_an_edit(data: st.DataObject) -> None:
