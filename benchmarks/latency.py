@@ -61,6 +61,9 @@ async def main() -> None:
         rows["draw one picture, 256 px, 20 steps, guided"] = await timed(
             lambda: client.generate("a red apple icon", seed=1, num_inference_steps=20), given.runs
         )
+        rows["draw one picture, 256 px, turbo"] = await timed(
+            lambda: client.generate("a red apple icon", seed=1, model="diptych-icons-turbo"), given.runs
+        )
         drawn: Picture = (await client.generate("a red apple icon", seed=1)).images[0]
         for edit in ("remove_background", "upscale:scale=2", "upscale:scale=4", "color_correct:exposure=0.5"):
             rows[f"{edit} on 256 px"] = await timed(lambda edit=edit: client.edit(drawn, [edit]), given.runs)  # type: ignore[misc]
