@@ -68,7 +68,7 @@ def _compare(console: Console, name: str, unet: torch.nn.Module, pipeline: Pipel
         try:
             _diffusers(compiled, states, _shape(pipeline), 0)
             loops["diffusers, torch.compile"] = lambda seed: _diffusers(compiled, states, _shape(pipeline), seed)
-        except Exception as error:  # Whatever the compiler lacks here is told, and the rest is measured.
+        except RuntimeError as error:  # What the compiler lacks here is told, and the rest is measured.
             console.print(f"torch.compile does not work here: {type(error).__name__}: {str(error).splitlines()[0]}")
     results = {label: loop(1) for label, loop in loops.items()}
     taken: dict[str, list[float]] = {label: [] for label in loops}

@@ -1,4 +1,4 @@
-"""The default model with its real weights: company changes no bit."""
+"""The default model and its student with their real weights: company changes no bit."""
 
 import random
 
@@ -8,9 +8,9 @@ from diptych.diffusion import Defaults, RowSpec, open_pipeline
 from diptych.repository import ModelRepository
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_rows_that_come_and_go_draw_what_they_draw_alone(threads: int) -> None:
-    model = ModelRepository().open("diptych-icons")
+@pytest.mark.parametrize(("name", "threads"), [("diptych-icons", 1), ("diptych-icons", 2), ("diptych-icons-turbo", 2)])
+def test_rows_that_come_and_go_draw_what_they_draw_alone(name: str, threads: int) -> None:
+    model = ModelRepository().open(name)
     pipeline = open_pipeline(model.directory, Defaults.from_table(model.manifest.defaults), threads=threads)
     width, height = pipeline.sizes.native
     specs = [

@@ -1,4 +1,7 @@
-"""The default model varies pictures through the real service: the further it may leave one, the further it does."""
+"""The default model varies pictures through the real service: the further it may leave one, the further it does.
+
+Its student draws beside it, in the steps it was made for.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -52,3 +55,13 @@ async def test_a_mask_binds_and_what_it_frees_is_drawn(client: AsyncClient) -> N
     after = await vary(client, mask_image=mask, strength=1.0)
     assert (after[128:] == before[128:]).all()
     assert np.abs(after[:128] - before[:128]).mean() > 5
+
+
+async def test_the_student_draws_what_is_asked_for_in_eight_steps_without_guidance(client: AsyncClient) -> None:
+    result = await client.generate("a red apple icon", model="diptych-icons-turbo", seed=1, timeout=600)
+    assert (result.num_inference_steps, result.guidance_scale) == (8, 1.0)
+    assert [model.name for model in result.record.models] == ["diptych-icons-turbo"]
+    pixels = np.asarray(result.to_pil().convert("RGB")).astype(int)
+    middle = pixels[96:180, 96:160].reshape(-1, 3).mean(0)
+    assert middle[0] > 150 and middle[0] > middle[1] + 80 and middle[0] > middle[2] + 80
+    assert pixels[:8].mean() > 235, "on white"
