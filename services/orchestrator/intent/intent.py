@@ -1,4 +1,9 @@
-"""What a goal means: a route, ordered operations with their slots, how sure, and why it asks when it asks."""
+"""What a goal means: a route, ordered operations with their slots, how sure, and why it asks when it asks.
+
+For the planner beyond the operations: `Intent.limits` (words that restrict, to repeat in reasons), `Intent.forbidden`
+(operations that must not be added), `Intent.every_picture` (one plan for each given picture), and the slots
+`source_picture` and `target_picture` (1 is the first given picture, -1 the last) of an operation that names them.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +48,8 @@ class Intent:
     `operations` in the order of execution, empty when the route is CLARIFY. `slots`: those of all operations in one
     mapping, the first to have one wins. `confidence`: calibrated probability that route and operations are right.
     `alternatives`: other readings, best first; with CLARIFY and NO_IMAGE the first is what an image would allow.
-    `reason` is set exactly when the route is CLARIFY.
+    `reason` is set exactly when the route is CLARIFY. `limits`: parts of the goal that restrict ("keep the face as it
+    is"). `forbidden`: operations that these rule out by name ("don't crop it"). `every_picture`: "both", "all three".
     """
 
     route: str
@@ -52,6 +58,9 @@ class Intent:
     confidence: float
     alternatives: tuple[Reading, ...]
     reason: ClarifyReason | None
+    limits: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+    every_picture: bool = False
 
 
 def route_of(names: tuple[str, ...]) -> str:

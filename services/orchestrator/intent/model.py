@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses
+from services.orchestrator.intent import clauses, limits, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -21,6 +21,7 @@ from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
 _COURTESY_WORDS = 3
+_OF_SEVERAL = frozenset({"composite", "match_style", "replace_background", "add_object", "replace_object"})
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
@@ -102,7 +103,11 @@ class IntentModel:
             return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
         reading = self._reading(best, tagging)
         others = self._readings(plans[1:], tagging)
-        return Intent(reading.route, reading.operations, flat(reading.operations), confidence, others, None)
+        said = limits.limits(text)
+        return Intent(
+            reading.route, reading.operations, flat(reading.operations), confidence, others, None,
+            limits=said, forbidden=limits.forbidden(said, best.names), every_picture=pictures.every(text),
+        )  # fmt: skip
 
     def _look(self, text: str, has_image: bool) -> tuple[Evidence, Tagging]:
         features = self._reader.read(text)
@@ -163,6 +168,8 @@ class IntentModel:
             if name == "generate":
                 tagged["prompt"] = self._prompt(tagging, tags, span)
         slots: dict[str, Value] = slots_of(name, text, tagged)
+        if name in _OF_SEVERAL:
+            slots |= pictures.roles(text)
         return IntendedOperation(name, MappingProxyType(slots), text)
 
     def _prompt(self, tagging: Tagging, tags: Int64Array, span: clauses.Span) -> str:

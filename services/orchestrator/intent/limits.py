@@ -1,0 +1,64 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
+"""What a goal forbids or wants kept: "keep the face as it is", "but don't crop it"."""
+
+import re
+
+_PARTS = re.compile(
+    r"[;,\n，。；、!?！？]|\.(?=\s|$)|\s[-–—]\s|\s(?:but|yet|though|aber|jedoch|mais|pero)\s|"
+    r"\s(?=(?:and|und|et|y)\s(?:keep|leave|don'?t|do not|never|no|lass|ne|sin|no)\b)",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(
+    r"^(?:and |please |just |und |et |y |bitte )*(?:"
+    r"(?:keep|keeping|leave|leaving|preserve|preserving|retain|maintain|maintaining)\b(?! only| just| out)|"
+    r"(?:do not|don'?t|never|avoid|without|no need to|not?\b(?! noise| grain| background| blur))|"
+    r"(?:nothing|everything|all) else\b|only that\b|"
+    r"(?:behalte|behalt|bewahre|lass(?:e|t)?\b.*\b(?:wie|unverändert|so)\b|ohne\b.*\bzu\b|nicht\b|kein)|"
+    r"(?:garde[rz]?|conserve[rz]?|ne\b.*\bpas|n'|sans\b.*(?:er|ir)\b)|"
+    r"(?:mantén|conserva|no\s+(?:recortes|cambies|toques)|sin\s+\w+r\b)|"
+    r"(?:保持|保留|不要|别|不用))",
+    re.IGNORECASE,
+)
+_INNER = re.compile(
+    r"\b(?:without|while (?:keeping|preserving|leaving|maintaining)|ohne\b(?=.*\bzu\b)|sans (?=\w+(?:er|ir)\b)|sin (?=\w+r\b))"
+    r"[^,.;]*",
+    re.IGNORECASE,
+)
+_FORBIDS = re.compile(
+    r"\b(?:do not|don'?t|never|avoid|without|no need to|no|not|nicht|ohne|kein\w*|pas|sans|sin|no)\b|不要|别|不用",
+    re.IGNORECASE,
+)
+_ACTS = (
+    ("crop", r"\bcrop|\btrim|zuschneid|beschneid|recadr|rogn|recort|裁"),
+    ("resize", r"\bresiz|change the (?:size|dimensions)|\bshrink|größe ändern|redimension|改变尺寸"),
+    ("upscale", r"\bupscal|\benlarg|vergrößer|agrand|ampli|放大"),
+    ("deblur", r"\bsharpen|schärf|affûter|enfocar|锐化"),
+    ("denoise", r"\bdenois|\bsmooth(?:ing)? (?:out )?the grain|entrausch"),
+    ("rotate", r"\brotat|\bflip|\bstraighten|drehen|tourner|girar|旋转"),
+    ("color_correct", r"\b(?:re)?colou?r|\bbrighten|\bdarken|black and white|contrast|farb|couleur|color|颜色"),
+    ("retouch", r"\bretouch|\bskin|\bfilters?\b|retusch"),
+    ("blur_background", r"\bblur"),
+    ("replace_background", r"\b(?:change|replace|touch) the background|hintergrund|arrière-plan|fondo|背景"),
+    ("style_transfer", r"\bstyle|\bstil\b|\bestilo"),
+    ("extend", r"\bextend|\boutpaint|\bexpand"),
+    ("remove_object", r"\bremov|\bdelete|entfern|enlev|quit"),
+)  # fmt: skip
+
+
+def limits(goal: str) -> tuple[str, ...]:
+    """The parts of the goal, in its own words, that limit what may be done; empty where there is none."""
+    found: list[str] = []
+    for part in _PARTS.split(goal):
+        said = part.strip(" .\"'-–")
+        if _LIMIT.search(said):
+            found.append(re.sub(r"^(?:and|und|et|y)\s+", "", said, flags=re.IGNORECASE))
+        else:
+            found += [inner[0].strip() for inner in _INNER.finditer(said)]
+    return tuple(found)
+
+
+def forbidden(said: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:
+    """The operations that the limits forbid by name, but for those that the goal wants."""
+    denied = " ; ".join(part for part in said if _FORBIDS.search(part))
+    names = [name for name, words in _ACTS if re.search(words, denied, re.IGNORECASE)]
+    return tuple(name for name in names if name not in wanted)
