@@ -20,8 +20,8 @@ _LIMIT = re.compile(
     re.IGNORECASE,
 )
 _INNER = re.compile(
-    r"\b(?:without|while (?:keeping|preserving|leaving|maintaining)|ohne\b(?=.*\bzu\b)|sans (?=\w+(?:er|ir)\b)|sin (?=\w+r\b))"
-    r"[^,.;]*",
+    r"\b(?:without|while (?:keeping|preserving|leaving|maintaining)|ohne\b(?=.*\bzu\b)|sans (?=\w+(?:er|ir)\b)|"
+    r"sin (?=\w+r\b))[^,.;]*",
     re.IGNORECASE,
 )
 _FORBIDS = re.compile(

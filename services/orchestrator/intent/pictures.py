@@ -1,9 +1,8 @@
-# ruff: noqa: RUF001 - the marks of other scripts are meant
 """Which of the given pictures a goal speaks of: all of them, or the first, the second, the last in a role."""
 
 import re
 
-_WORD = r"(?:images?|pictures?|photos?|pics?|shots?|ones?|files?|bild(?:er|ern|es)?|fotos?|aufnahmen?|images|imágenes|imagen)"
+_WORD = r"(?:images?|pictures?|photos?|pics?|shots?|ones?|files?|bild(?:er|ern|es)?|fotos?|aufnahmen?|imágenes|imagen)"
 _EVERY = re.compile(
     rf"\b(?:both(?: of)?|all(?: (?:of|the|these|those|my|two|three|four|five|six|\d+))*|each(?: of)?|every(?: one of)?|"
     rf"beide[nr]?|alle[nr]?|jedes|les deux|tou(?:te)?s les|chaque|ambas|todas las|cada)\s+(?:the |these |of them |my |"
@@ -19,12 +18,15 @@ _ORDINALS = {
     "primera": 1, "segunda": 2, "tercera": 3, "última": -1,
     "第一张": 1, "第二张": 2, "第三张": 3, "最后一张": -1,
 }  # fmt: skip
+_LEAD = (
+    r"(?:(?:look|style|colou?rs?|tones?|mood|grading|light) of|from|of|out of|in|into|onto|on|to|like|with|aus|von|"
+    r"auf|de|dans|sur|du|en)"
+)
+_NAMED = "|".join(name for name in _ORDINALS if not name.endswith("张"))
 _ORDINAL = re.compile(
-    rf"(?P<lead>\b(?:(?:look|style|colou?rs?|tones?|mood|grading|light) of|from|of|out of|in|into|onto|on|to|like|match\w*|with|aus|von|in|auf|de|dans|sur|du|en)\s+)?"
-    rf"(?:\b(?:the|my|dem|der|das|la|le|les)\s+)?"
-    rf"(?P<which>\b(?:{'|'.join(name for name in _ORDINALS if name[0] != '第' and name[0] != '最')})\b|第[一二三]张|最后一张)"
-    rf"(?:\s+{_WORD}\b|(?=\s*(?:[,.;)]|$))|(?<=张))|"
-    rf"\b(?P<lead2>from|of|in|into|onto|on|to|like)?\s*(?:{_WORD}|number|no\.?)\s+(?P<digit>[1-9])\b",
+    rf"(?P<lead>\b{_LEAD}\s+)?(?:\b(?:the|my|dem|der|das|la|le|les)\s+)?"
+    rf"(?P<which>\b(?:{_NAMED})\b|第[一二三]张|最后一张)(?:\s+{_WORD}\b|(?=\s*(?:[,.;)]|$))|(?<=张))|"
+    rf"\b(?P<lead2>{_LEAD}\s+)?(?:{_WORD}|number|no\.?)\s+(?P<digit>[1-9])\b",
     re.IGNORECASE,
 )
 _SOURCES = frozenset({"from", "out of", "like", "aus", "von", "with"})
