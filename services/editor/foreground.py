@@ -11,5 +11,5 @@ from services.editor.plain_ground import inner_colors
 def subject_colors(image: Pixels, matte: Mask) -> Pixels:
     """(H, W, 3) of (H, W, 3|4): a drawing on one colour keeps to its inside, elsewhere foregrounds are estimated."""
     colors = np.ascontiguousarray(image[..., :3])
-    inside = inner_colors(colors, matte) if looks_drawn(image) else None
+    inside = inner_colors(colors, matte, drawn=True) if looks_drawn(image) else None
     return decontaminate(colors, matte) if inside is None else inside

@@ -9,6 +9,7 @@ from diptych.images import Mask, Pixels, flatten
 from services.editor.color_spaces import Floats
 from services.editor.content import looks_drawn
 from services.editor.context import EditContext
+from services.editor.matte_upsampling import WORTHWHILE, led_by_colors
 from services.editor.plain_ground import mend
 from services.editor.resampling import resample, resample_plane
 
@@ -33,7 +34,11 @@ async def find_subject(pixels: Pixels, context: EditContext, model: str = "") ->
     planes = await context.compute(_enter, visible, side, border, mean, scale)
     answer = await opened.run(planes, context.deadline)
     matte = await context.compute(_leave, answer[0], pixels.shape[1], pixels.shape[0], border)
-    refined = await context.compute(mend, visible, matte) if drawn else None
+    ratio = max(pixels.shape[:2]) / side
+    if not drawn and ratio >= WORTHWHILE:
+        context.method("color-led-edge", "opencv")
+        matte = await context.compute(led_by_colors, visible, matte, ratio)
+    refined = await context.compute(lambda: mend(visible, matte, drawn=drawn))
     if refined is not None:
         context.method("plain-ground", "opencv")
         matte = refined

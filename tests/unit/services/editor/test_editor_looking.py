@@ -8,6 +8,7 @@ from diptych.v1 import image_pb2
 from services.editor import analysis
 from services.editor.content import looks_drawn
 from services.editor.effect import measure
+from services.editor.matte_upsampling import led_by_colors
 from services.editor.operations.remove_background import cut_out
 from services.editor.plain_ground import mend
 from services.editor.selection import _finish
@@ -124,7 +125,7 @@ def test_holes_that_a_network_left_in_a_drawing_are_filled_and_the_ground_is_cle
     matte = truth.astype(np.float32) * 0.9
     matte[20:40, 20:40] = 0
     matte[:5] = 0.3
-    mended = mend(pixels, matte)
+    mended = mend(pixels, matte, drawn=True)
     assert mended is not None
     assert np.abs(mended - truth).max() < 0.12
     inside = (slice(44, 52), slice(28, 40))
@@ -134,8 +135,8 @@ def test_holes_that_a_network_left_in_a_drawing_are_filled_and_the_ground_is_cle
 def test_a_cut_out_drawing_has_no_fringe_of_its_ground() -> None:
     pixels, truth = icon()
     # A network's edge lies a pixel too far out, where the ground shines through.
-    matte = cv2.dilate(truth.astype(np.float32), np.ones((3, 3), np.uint8))
-    mended = mend(pixels, matte)
+    matte = np.asarray(cv2.dilate(truth.astype(np.float32), np.ones((3, 3), np.uint8)), np.float32)
+    mended = mend(pixels, matte, drawn=True)
     assert mended is not None
     assert np.abs(mended - truth).max() < 0.2
     cut = cut_out(pixels, mended, True)
@@ -143,6 +144,61 @@ def test_a_cut_out_drawing_has_no_fringe_of_its_ground() -> None:
     assert np.abs(seen.astype(int) - (200, 40, 60)).max() <= 20
 
 
+def outlined(size: int, line: float, fill: int = 255) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A disc of grey `fill` within a dark line `line` pixels wide, on white; alpha of disc and line."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    radius = np.hypot(x, y)
+    disc = (size * 0.4 - radius + 0.5).clip(0, 1).astype(np.float32)
+    inner = (size * 0.4 - line - radius + 0.5).clip(0, 1).astype(np.float32)
+    tones = 255 * (1 - disc) + 90 * (disc - inner) + fill * inner
+    return np.repeat(np.rint(tones).astype(np.uint8)[..., None], 3, axis=2), disc, disc - inner
+
+
+@pytest.mark.parametrize("fill", [255, 240])
+def test_what_a_thin_line_was_drawn_around_is_kept_though_as_white_as_the_ground(fill: int) -> None:
+    pixels, disc, line = outlined(200, 5, fill)
+    mended = mend(pixels, line, drawn=True)
+    assert mended is not None
+    assert np.abs(mended - disc).max() < 0.1
+
+
+def test_the_hole_of_a_ring_stays_a_hole() -> None:
+    pixels, _, ring = outlined(200, 22)
+    mended = mend(pixels, ring, drawn=True)
+    assert mended is not None
+    assert np.abs(mended - ring).max() < 0.1
+
+
+def test_a_rough_drawing_loses_its_haze_and_what_may_be_a_photograph_is_left_to_the_network() -> None:
+    pixels, disc, _ = outlined(200, 60, 120)
+    random = np.random.default_rng(4)
+    haze = cv2.GaussianBlur(disc, (0, 0), 6)[..., None] * 14 * random.uniform(0.5, 1, pixels.shape)
+    rough = np.where(disc[..., None] > 0, pixels, pixels - haze).astype(np.uint8)
+    # The network's edge lies too far out.
+    matte = np.asarray(cv2.dilate(disc, np.ones((7, 7), np.uint8)), np.float32)
+    mended = mend(rough, matte, drawn=False)
+    assert mended is not None
+    outside = cv2.dilate(disc, np.ones((5, 5), np.uint8)) == 0
+    assert mended[outside].max() < 0.1 and mended[disc == 1].min() > 0.5
+    large = np.asarray(cv2.resize(rough, (600, 600)), np.uint8)
+    assert mend(large, np.ones((600, 600), np.float32), drawn=False) is None
+
+
+def test_an_enlarged_matte_finds_the_edge_of_the_picture() -> None:
+    random = np.random.default_rng(3)
+    y, x = np.mgrid[:480, :480] - 239.5
+    truth = (150 - np.hypot(x, y * 1.3) + 0.5).clip(0, 1).astype(np.float32)
+    pixels = np.array([190, 60, 40]) * truth[..., None] + np.array([60, 110, 130]) * (1 - truth[..., None])
+    pixels = (pixels + random.normal(0, 5, pixels.shape)).clip(0, 255).astype(np.uint8)
+    small = cv2.GaussianBlur(cv2.resize(truth, (120, 120), interpolation=cv2.INTER_AREA), (0, 0), 1)
+    matte = np.clip(cv2.resize(small, (480, 480), interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+    led = led_by_colors(pixels, matte, 4.0)
+    assert np.abs(led - truth).mean() < 0.35 * np.abs(matte - truth).mean()
+    # What says nothing changes nothing.
+    plain = np.full_like(pixels, 128)
+    assert np.abs(led_by_colors(plain, matte, 4.0) - matte).max() < 0.02
+
+
 def test_nothing_is_mended_where_the_ground_is_not_plain() -> None:
     photo = np.random.default_rng(9).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    assert mend(photo, np.ones((60, 60), np.float32)) is None
+    assert mend(photo, np.ones((60, 60), np.float32), drawn=True) is None
