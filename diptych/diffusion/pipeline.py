@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +66,7 @@ class Sizes:
 
 
 class Pipeline:
-    """One model, ready to draw. Its methods are to be called from one thread at a time, `unseen` from any."""
+    """One model, ready to draw. Its methods are to be called from one thread at a time, but for those that say otherwise."""
 
     def __init__(
         self,
@@ -90,6 +91,7 @@ class Pipeline:
         self.defaults = defaults
         self.engine_name = denoiser.engine_name
         self._factor, self.sizes = self._measure(latent_size, cell_multiple)
+        self._calls_of = lru_cache(256)(self._count_calls)
 
     @property
     def default_schedule(self) -> str:
@@ -111,8 +113,17 @@ class Pipeline:
         """What constraint pictures may show, sorted; empty when the model takes none."""
         return self._controlnets.kinds if self._denoiser.takes_residuals else ()
 
+    def num_calls(self, spec: RowSpec) -> int:
+        """How often the denoiser is called for a row, which is its number of steps. From any thread."""
+        strength = spec.strength if spec.init_image is not None else 1.0
+        return self._calls_of(spec.noise_schedule, spec.num_inference_steps, strength)
+
+    def most_samples(self, spec: RowSpec) -> int:
+        """How many samples a row brings to a call: two under guidance."""
+        return 2 if self._guidance(spec.guidance_scale).on else 1
+
     def unseen(self, prompt: str) -> str:
-        """The words of the prompt that the text encoder does not see."""
+        """The words of the prompt that the text encoder does not see. From any thread."""
         return self._conditioner.unseen(prompt)
 
     def prepare(self, spec: RowSpec) -> Row:
@@ -198,6 +209,10 @@ class Pipeline:
         """Frees all graphs."""
         for part in (self._conditioner, self._denoiser, self._controlnets, self._autoencoder):
             part.close()
+
+    def _count_calls(self, schedule: str, num_inference_steps: int, strength: float) -> int:
+        walk = NoiseSchedule(schedule, self.schedules, num_inference_steps=num_inference_steps, strength=strength)
+        return walk.num_steps
 
     def _positive(self, spec: RowSpec) -> Condition:
         condition, toward = self._conditioner.positive(spec.prompt), spec.toward

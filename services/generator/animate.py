@@ -32,7 +32,7 @@ _FRAMES_AHEAD = 12
 
 @dataclass(frozen=True)
 class Walk:
-    """A film as it will be drawn: one row a frame."""
+    """A film as it will be drawn: one row a frame, each with `num_calls` of the denoiser."""
 
     frames: tuple[RowSpec, ...]
     format: image_pb2.VideoFormat.ValueType
@@ -40,6 +40,7 @@ class Walk:
     seeds: tuple[int, ...]
     loop: bool
     model: image_pb2.ModelRef
+    num_calls: int
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -86,12 +87,13 @@ def read_walk(request: generator_pb2.StreamAnimateLatentsRequest, offer: Offer) 
     length = _length(request, reader)
     if request.format not in image_pb2.VideoFormat.values():
         reader.fault("format", f"has no value {request.format}; choose MP4 or WEBP")
+    reader.steps_of(base)
     if reader.faults:
         raise InvalidRequest(reader.faults)
     loop = request.loop if request.HasField("loop") else True
     frames = _frames(base, places, max(2, round(length * fps)), loop=loop)
     seeds = tuple(seed for _, seed in places)
-    return Walk(frames, resolve_format(request.format), fps, seeds, loop, offer.model)
+    return Walk(frames, resolve_format(request.format), fps, seeds, loop, offer.model, offer.pipeline.num_calls(base))
 
 
 def _length(request: generator_pb2.StreamAnimateLatentsRequest, reader: Reader) -> float:
@@ -168,7 +170,7 @@ class Animator:
         """(H, W, 3) uint8 of one frame."""
         spec = walk.frames[index]
         row = await self._stages.encode.run(model.prepare, spec)
-        after = (len(walk.frames) - 1 - index) * spec.num_inference_steps
+        after = (len(walk.frames) - 1 - index) * walk.num_calls
         submission = self._batcher.submit(
             [row], deadline=current_request().deadline, booking=booking, steps_after=after
         )
@@ -230,7 +232,7 @@ def _sketches(model: GeneratorModel, walk: Walk) -> list[Sketch]:
     """The film as few long rows, side by side as its frames will be."""
     first = walk.frames[0]
     rows = min(len(walk.frames), _FRAMES_AHEAD)
-    return [model.sketch(first, math.ceil(len(walk.frames) * first.num_inference_steps / rows))] * rows
+    return [model.sketch(first, math.ceil(len(walk.frames) * walk.num_calls / rows))] * rows
 
 
 def _record(walk: Walk, video: image_pb2.Video, clock: RequestClock) -> image_pb2.StepRecord:

@@ -46,12 +46,16 @@ class Output:
 
 @dataclass(frozen=True)
 class Order:
-    """A request as it will be run: one row a picture, and the same in the contract's words."""
+    """A request as it will be run: one row a picture, and the same in the contract's words.
+
+    `num_calls` of the denoiser are made for each picture: schedules of second order take two a step.
+    """
 
     rows: tuple[RowSpec, ...]
     resolved: generator_pb2.ResolvedGeneration
     output: Output
     preview_interval: int
+    num_calls: int
 
     @property
     def init_image(self) -> Pixels | None:
@@ -129,6 +133,11 @@ class Reader:
             self.fault("noise_schedule", f"is {self.spec.noise_schedule[:40]!r}; choose {', '.join(names)}")
         return self.spec.noise_schedule or self.offer.pipeline.default_schedule
 
+    def steps_of(self, row: RowSpec) -> None:
+        """Faults more steps than the row's noise schedule can take."""
+        if fault := self.offer.pipeline.schedules.fault(row.noise_schedule, row.num_inference_steps):
+            self.fault("num_inference_steps", f"is {row.num_inference_steps}, which {fault}")
+
     def output(self) -> Output:
         """How pictures are written."""
         asked = self.spec.output
@@ -186,18 +195,19 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
     num_images = reader.count("num_images", 1, _MOST_IMAGES)
     output = reader.output()
     reader.guides()
-    if fault := offer.pipeline.schedules.fault(row.noise_schedule, row.num_inference_steps):
-        reader.fault("num_inference_steps", f"is {row.num_inference_steps}, which {fault}")
+    reader.steps_of(row)
     served = offer.pipeline.control_kinds
     controls = read_constraints(spec, served, offer.limits, reader.faults) if served else ()
     if reader.faults:
         raise InvalidRequest(reader.faults)
     _check_support(spec, offer)
+    rows = _rows(row, num_images, init_image, mask, controls)
     return Order(
-        rows=_rows(row, num_images, init_image, mask, controls),
+        rows=rows,
         resolved=_resolved(row, num_images, offer, varies=init_image is not None),
         output=output,
         preview_interval=preview_interval,
+        num_calls=offer.pipeline.num_calls(rows[0]),
     )
 
 

@@ -33,7 +33,7 @@ class Generator:
         """
         request = current_request()
         drawn: list[Pixels] = []
-        sketches = [model.sketch(spec, order.resolved.num_inference_steps) for spec in order.rows]
+        sketches = [model.sketch(spec, order.num_calls) for spec in order.rows]
         with self._batcher.book(sketches, deadline=request.deadline) as booking:
             async with self._admission.permit(request.deadline):
                 yield Event(
@@ -66,7 +66,7 @@ class Generator:
                     yield Event(image=await self._image(model, order, index, event.row, drawn))
                 elif order.preview_interval and event.step % order.preview_interval == 0:
                     yield Event(preview=await self._preview(model, index, event))
-        if order.resolved.num_inference_steps == 0:
+        if order.num_calls == 0:
             for index, row in enumerate(rows):
                 yield Event(image=await self._image(model, order, index, row, drawn))
 

@@ -77,10 +77,11 @@ class GeneratorModel:
         """The drawn picture."""
         return self.pipeline.finish(row.row)
 
-    def sketch(self, spec: RowSpec, num_steps: int) -> Sketch:
-        """What is known of a row before it is prepared. A size that was never drawn has no time yet."""
+    def sketch(self, spec: RowSpec, num_calls: int) -> Sketch:
+        """What is known of a row before it is prepared; `num_calls` as the pipeline counts them. A size that was never
+        drawn has no time yet."""
         key = self._keys.get((spec.width, spec.height), (self.ref.name, spec.width, spec.height))
-        return Sketch(key, num_steps, samples=2 if spec.guidance_scale > 1 else 1, finished=num_steps == 0)
+        return Sketch(key, num_calls, self.pipeline.most_samples(spec), finished=num_calls == 0)
 
 
 def step_together(rows: Sequence[ModelRow]) -> None:
