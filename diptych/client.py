@@ -133,6 +133,9 @@ class AsyncClient(Calls):
             mask_image=await _image(mask_image, "mask_image"),
             output=_output(format),
         )
+        if on_event is None:  # What nobody hears need not cross the wire.
+            response = await self.generate_image(generator_pb2.GenerateImageRequest(spec=spec), timeout=timeout)
+            return GenerateResult.from_messages(response.images, response)
         request = _message(generator_pb2.StreamGenerateImageRequest, spec=spec, preview_interval=preview_interval)
         async with aclosing(self.stream_generate_image(request, timeout=timeout)) as responses:
             return await collect_generation(responses, on_event)

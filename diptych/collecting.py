@@ -40,10 +40,9 @@ async def collect_goal(
 
 
 async def collect_generation(
-    responses: AsyncIterable[generator_pb2.StreamGenerateImageResponse], on_event: OnEvent | None
+    responses: AsyncIterable[generator_pb2.StreamGenerateImageResponse], hear: OnEvent
 ) -> GenerateResult:
     """The pictures of one prompt."""
-    hear = on_event or _ignore
     images: list[generator_pb2.GeneratedImage] = []
     steps: dict[int, int] = {}
     several = 1

@@ -348,9 +348,11 @@ class GenerateResult(Pictures):
 
     @classmethod
     def from_messages(
-        cls, images: Iterable[generator_pb2.GeneratedImage], completed: generator_pb2.GenerationCompleted
+        cls,
+        images: Iterable[generator_pb2.GeneratedImage],
+        completed: generator_pb2.GenerationCompleted | generator_pb2.GenerateImageResponse,
     ) -> "GenerateResult":
-        """The result of a finished stream."""
+        """The result of a finished call."""
         pictures = tuple(Picture.from_message(one.image, one.seed) for one in sorted(images, key=lambda one: one.index))
         resolved = completed.resolved
         return cls(

@@ -83,6 +83,26 @@ class ThroughOrchestrator(AsyncClient):
                             )
                         )
 
+    async def generate_image(
+        self,
+        request: generator_pb2.GenerateImageRequest,
+        *,
+        timeout: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> generator_pb2.GenerateImageResponse:
+        """Draws pictures and answers when all are done."""
+        watched = generator_pb2.StreamGenerateImageRequest(spec=request.spec)
+        answer = generator_pb2.GenerateImageResponse()
+        async for event in self.stream_generate_image(watched, timeout=timeout, metadata=metadata):
+            if event.HasField("image"):
+                answer.images.append(event.image)
+            elif event.HasField("completed"):
+                done = event.completed
+                answer.resolved.CopyFrom(done.resolved)
+                answer.record.CopyFrom(done.record)
+                answer.marking.CopyFrom(done.marking)
+        return answer
+
     async def stream_animate_latents(
         self,
         request: generator_pb2.StreamAnimateLatentsRequest,

@@ -126,8 +126,18 @@ class Peer(
         yield Event(completed=done)
 
     async def GenerateImage(self, request: Any, context: Any) -> Any:
-        await self.take(request.spec.prompt, request, context)
-        return generator_pb2.GenerateImageResponse(record=record("1", "generator", "generate"))
+        answer = generator_pb2.GenerateImageResponse()
+        async for event in self.StreamGenerateImage(request, context):
+            if event.HasField("image"):
+                answer.images.append(event.image)
+            elif event.HasField("completed"):
+                done = event.completed
+                answer.MergeFrom(
+                    generator_pb2.GenerateImageResponse(
+                        resolved=done.resolved, record=done.record, marking=done.marking
+                    )
+                )
+        return answer
 
     async def StreamAnimateLatents(self, request: Any, context: Any) -> AsyncIterator[Any]:
         await fail(context, errors.Unsupported("films come later"))

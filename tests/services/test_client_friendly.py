@@ -176,7 +176,7 @@ async def test_every_kind_of_picture_arrives(client: AsyncClient, peer: Peer, tm
 
 async def test_a_stream_without_an_end_is_no_result(client: AsyncClient) -> None:
     with pytest.raises(InternalError, match="without a result"):
-        await client.generate("mute")
+        await client.generate("mute", on_event=lambda _: None)
 
 
 async def test_results_are_saved_by_suffix(client: AsyncClient, tmp_path: Path) -> None:
