@@ -1,21 +1,33 @@
 """What the generator costs, and what its batching brings, on this machine and in one run.
 
-    python -m benchmarks.generator [--only single load serving] [--threads N] [--requests N] [--runs N]
+    python -m benchmarks.generator [--only PART ...] [--threads N] [--requests N] [--runs N] [--out docs/benchmarks]
 
-single   one picture: diffusers eager and compiled against ours, on the same weights
-load     requests as a Poisson stream: continuous batching, two ways of batching whole requests, one at a time
-serving  what the service adds to the bare loop, its memory, and the `diptych generate` command
+single    one picture: diffusers eager and compiled against ours, on the same weights
+load70    requests as a Poisson stream at 70 % of capacity: continuous batching, two ways of batching whole requests,
+load110   one at a time; and at 110 %
+serving   what the service adds to the bare loop, its memory, and the `diptych generate` command
+
+Writes generator.json, generator.md and generator.png.
 """
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks import generator_load, generator_serving, generator_single
+from benchmarks.generator_report import Outcome, table, write
 from benchmarks.measuring import machine
 
-PARTS = {"single": generator_single.measure, "load": generator_load.measure, "serving": generator_serving.measure}
+PARTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Outcome]]]] = {
+    "single": generator_single.measure,
+    "load70": partial(generator_load.measure, load=0.7),
+    "load110": partial(generator_load.measure, load=1.1),
+    "serving": generator_serving.measure,
+}
 
 
 async def main() -> None:
@@ -26,11 +38,19 @@ async def main() -> None:
     parser.add_argument("--runs", type=int, default=10, help="measured runs of each (default: %(default)s)")
     compiling = argparse.BooleanOptionalAction
     parser.add_argument("--compile", action=compiling, default=True, help="torch.compile too; it takes minutes")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "benchmarks")
     given = parser.parse_args()
-    console = Console(width=120)
-    console.print(machine())
+    console, line = Console(width=140), machine()
+    console.print(line)
+    found: dict[str, Outcome] = {}
     for name in given.only:
-        await PARTS[name](console, given)
+        outcomes = await PARTS[name](given)
+        found |= {name if len(outcomes) == 1 else f"{name}-{number}": one for number, one in enumerate(outcomes)}
+        for one in outcomes:
+            console.print(table(one))
+            for note in (*one.verdicts, *one.remarks):
+                console.print(str(note))
+    write(given.out, line, found)
 
 
 if __name__ == "__main__":

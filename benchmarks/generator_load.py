@@ -1,6 +1,7 @@
-"""Requests as a Poisson stream, of 4 to 50 steps each: four ways of sharing one pipeline.
+"""Requests as a Poisson stream, of 4 to 50 steps each: ways of sharing one pipeline.
 
 continuous           ours: rows join and leave at every step, the least work first
+continuous, in turn  the same on one thread: no text is encoded and no picture decoded beside a step
 dynamic              whole requests are batched; a batch runs to its end, and only then answers and takes the next.
                      Rows that are finished leave its calls
 dynamic, padded      the same, finished rows riding along to the end, as they do in one call of a batched pipeline
@@ -14,11 +15,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-from rich.console import Console
-from rich.table import Table
-
+from benchmarks.generator_report import Line, Outcome, Verdict
 from benchmarks.measuring import percentile
 from diptych.diffusion import Defaults, Pipeline, Row, RowSpec, open_pipeline
 from diptych.repository import ModelRepository
@@ -27,7 +27,6 @@ from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
 from services.generator.models import GeneratorModel, ModelRow, step_together
 
-LOADS = (0.7, 1.1)
 STEPS = (4, 50)
 MAX_ROWS = 8
 TARGET = 0.6
@@ -66,44 +65,54 @@ class Stage:
 Way = Callable[[Stage, "asyncio.Queue[Request]"], Awaitable[None]]
 
 
-async def measure(console: Console, given: argparse.Namespace) -> None:
-    """Prints throughput and latency at each load."""
+async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
+    """Throughput and latency of every way at `load`, a part of what full calls can do."""
     local = ModelRepository().open("diptych-icons")
     pipeline = open_pipeline(
         local.directory, Defaults.from_table(local.manifest.defaults), threads=given.threads or os.cpu_count() or 1
     )
     pipeline.warm_up()
-    stage = Stage(GeneratorModel(image_pb2.ModelRef(name="default"), pipeline, 0), Worker("steps"), Worker("decode"))
+    model = GeneratorModel(image_pb2.ModelRef(name="default"), pipeline, 0)
+    stage = Stage(model, Worker("steps"), Worker("decode"))
     capacity = _capacity(pipeline)
-    console.print(f"capacity, {MAX_ROWS} rows in each call: {capacity:.2f} pictures a second")
-    for load in LOADS:
-        ways: dict[str, Way] = {
-            "continuous": _continuous,
-            "dynamic": lambda stage, queue: _dynamic(stage, queue, MAX_ROWS, padded=False),
-            "dynamic, padded": lambda stage, queue: _dynamic(stage, queue, MAX_ROWS, padded=True),
-            "one at a time": lambda stage, queue: _dynamic(stage, queue, 1, padded=False),
-        }
-        table = Table(title=f"{given.requests} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity")
-        for heading in ("", "pictures/s", "mean, s", "p99, s", "first preview, mean, s"):
-            table.add_column(heading, justify="right" if heading else "left")
-        means: dict[str, float] = {}
-        for name, way in ways.items():
-            requests = _stream(pipeline, load * capacity, given.requests)
-            await _run(stage, way, requests)
-            latencies = [one.done - one.arrives for one in requests]
-            means[name] = sum(latencies) / len(latencies)
-            previews = sum(one.previewed - one.arrives for one in requests) / len(requests)
-            rate = len(requests) / max(one.done for one in requests)
-            p99 = percentile(latencies, 0.99)
-            table.add_row(name, f"{rate:.2f}", f"{means[name]:.2f}", f"{p99:.2f}", f"{previews:.2f}")
-        console.print(table)
-        for other in ("dynamic", "dynamic, padded"):
-            share = means["continuous"] / means[other]
-            word = "met" if share <= TARGET else "missed"
-            console.print(f"mean latency {share:.2f} of {other}'s, {TARGET} wanted: {word}")
+    ways: dict[str, tuple[Stage, Way]] = {
+        "continuous": (stage, _continuous),
+        "continuous, in turn": (replace(stage, decoding=stage.worker), _continuous),
+        "dynamic": (stage, partial(_dynamic, most=MAX_ROWS, padded=False)),
+        "dynamic, padded": (stage, partial(_dynamic, most=MAX_ROWS, padded=True)),
+        "one at a time": (stage, partial(_dynamic, most=1, padded=False)),
+    }
+    lines: list[Line] = []
+    means: dict[str, float] = {}
+    for name, (own, way) in ways.items():
+        requests = _stream(pipeline, load * capacity, given.requests)
+        await _run(own, way, requests)
+        latencies = [one.done - one.arrives for one in requests]
+        means[name] = sum(latencies) / len(latencies)
+        lines.append(
+            {
+                "way": name,
+                "pictures/s": len(requests) / max(one.done for one in requests),
+                "mean, s": means[name],
+                "p99, s": percentile(latencies, 0.99),
+                "first preview, mean, s": sum(one.previewed - one.arrives for one in requests) / len(requests),
+            }
+        )
     await stage.worker.close()
     await stage.decoding.close()
     pipeline.close()
+    shares = {other: means["continuous"] / means[other] for other in ("dynamic", "dynamic, padded")}
+    return [
+        Outcome(
+            f"{given.requests} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity",
+            lines,
+            [
+                Verdict(f"mean latency as a part of {name}'s", f"{share:.2f}", f"{TARGET}", share <= TARGET)
+                for name, share in shares.items()
+            ],
+            [f"capacity, {MAX_ROWS} rows in each call: {capacity:.2f} pictures a second"],
+        )
+    ]
 
 
 def _capacity(pipeline: Pipeline) -> float:
@@ -171,7 +180,7 @@ async def _continuous(stage: Stage, queue: "asyncio.Queue[Request]") -> None:
             group.create_task(draw(await queue.get()))
 
 
-async def _dynamic(stage: Stage, queue: "asyncio.Queue[Request]", most: int, *, padded: bool) -> None:
+async def _dynamic(stage: Stage, queue: "asyncio.Queue[Request]", *, most: int, padded: bool) -> None:
     waiting: deque[Request] = deque()
     while True:
         waiting.append(await queue.get())

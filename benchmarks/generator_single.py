@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.generator_report import Line, Outcome, Verdict
 from benchmarks.measuring import percentile
 from diptych.diffusion import Defaults, Pipeline, RowSpec, open_pipeline
 from diptych.diffusion.latents import draw_noise
@@ -42,34 +41,37 @@ MID = {
 }
 
 
-async def measure(console: Console, given: argparse.Namespace) -> None:
-    """Prints milliseconds a picture, and how far ours is ahead."""
+async def measure(given: argparse.Namespace) -> list[Outcome]:
+    """Milliseconds a picture, and how far ours is ahead, for each denoiser."""
     threads = given.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     default = ModelRepository().open("diptych-icons")
     icons = json.loads(default.path("unet/config.json").read_text())
-    for name, config in (("the default model's denoiser", icons), ("a quarter of Stable Diffusion's", MID)):
+    outcomes = []
+    for name, config in (("the default model's denoiser", icons), ("a quarter of Stable Diffusion's width", MID)):
         torch.manual_seed(1)
         unet = UNet2DConditionModel.from_config(dict(config)).eval().requires_grad_(False)
         with tempfile.TemporaryDirectory() as folder:
             pipeline = _pipeline(unet, default, Path(folder), threads)
-            _compare(console, name, unet, pipeline, given)
+            outcomes.append(_compare(name, unet, pipeline, given))
             pipeline.close()
+    return outcomes
 
 
-def _compare(console: Console, name: str, unet: torch.nn.Module, pipeline: Pipeline, given: argparse.Namespace) -> None:
+def _compare(name: str, unet: torch.nn.Module, pipeline: Pipeline, given: argparse.Namespace) -> Outcome:
     states = [torch.from_numpy(np.array(row_state)) for row_state in _states(pipeline, ("", PROMPT))]
     loops: dict[str, Callable[[int], np.ndarray[Any, Any]]] = {
         "ours": lambda seed: _ours(pipeline, seed),
         "diffusers, eager": lambda seed: _diffusers(unet, states, _shape(pipeline), seed),
     }
+    remarks = [] if given.compile else ["torch.compile was left out"]
     if given.compile:
         compiled = torch.compile(unet)
         try:
             _diffusers(compiled, states, _shape(pipeline), 0)
             loops["diffusers, torch.compile"] = lambda seed: _diffusers(compiled, states, _shape(pipeline), seed)
         except RuntimeError as error:  # What the compiler lacks here is told, and the rest is measured.
-            console.print(f"torch.compile does not work here: {type(error).__name__}: {str(error).splitlines()[0]}")
+            remarks.append(f"torch.compile does not work here: {type(error).__name__}: {str(error).splitlines()[0]}")
     results = {label: loop(1) for label, loop in loops.items()}
     taken: dict[str, list[float]] = {label: [] for label in loops}
     for run in range(given.runs):
@@ -77,18 +79,25 @@ def _compare(console: Console, name: str, unet: torch.nn.Module, pipeline: Pipel
             began = time.perf_counter()
             loop(run)
             taken[label].append(1e3 * (time.perf_counter() - began))
-    weights = sum(parameter.numel() for parameter in unet.parameters())
-    table = Table(title=f"one picture, {STEPS} guided steps, {name} ({weights / 1e6:.0f} M weights)")
-    for heading in ("", "p50, ms", "fastest, ms", "ours is faster by", "largest difference"):
-        table.add_column(heading, justify="right" if heading else "left")
     ours = percentile(taken["ours"], 0.5)
-    for label, values in taken.items():
-        p50 = percentile(values, 0.5)
-        apart = float(np.abs(results[label] - results["ours"]).max())
-        table.add_row(label, f"{p50:.0f}", f"{min(values):.0f}", f"{p50 / ours:.2f}", f"{apart:.1e}")
-    console.print(table)
+    lines: list[Line] = [
+        {
+            "loop": label,
+            "p50, ms": percentile(values, 0.5),
+            "fastest, ms": min(values),
+            "ours is faster by": percentile(values, 0.5) / ours,
+            "largest difference": float(np.abs(results[label] - results["ours"]).max()),
+        }
+        for label, values in taken.items()
+    ]
+    weights = sum(parameter.numel() for parameter in unet.parameters())
     ahead = percentile(taken["diffusers, eager"], 0.5) / ours
-    console.print(f"{ahead:.2f} of {TARGET} times diffusers eager: {'met' if ahead >= TARGET else 'missed'}")
+    return Outcome(
+        f"one picture, {STEPS} guided steps, {name} ({weights / 1e6:.0f} M weights)",
+        lines,
+        [Verdict("faster than diffusers eager", f"{ahead:.2f} times", f"{TARGET} times", ahead >= TARGET)],
+        remarks,
+    )
 
 
 def _ours(pipeline: Pipeline, seed: int) -> np.ndarray[Any, Any]:
@@ -120,7 +129,7 @@ def _states(pipeline: Pipeline, prompts: tuple[str, ...]) -> list[np.ndarray[Any
     rows = [
         pipeline.prepare(RowSpec(prompt, width, height, 0, 1, 1.0, pipeline.default_schedule)) for prompt in prompts
     ]
-    return [np.asarray(row.conditions[0]) for row in rows]
+    return [row.conditions[0]["encoder_hidden_states"] for row in rows]
 
 
 def _shape(pipeline: Pipeline) -> tuple[int, int, int]:
@@ -132,7 +141,7 @@ def _shape(pipeline: Pipeline) -> tuple[int, int, int]:
 
 def _pipeline(unet: Any, default: LocalModel, folder: Path, threads: int) -> Pipeline:
     """The default model with `unet` in the place of its own."""
-    for part in ("text_encoder", "tokenizer", "scheduler", "vae_decoder", "model_index.json"):
+    for part in ("text_encoder", "tokenizer", "scheduler", "model_index.json"):
         (folder / part).symlink_to(default.directory / part)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").unlink()
@@ -141,14 +150,20 @@ def _pipeline(unet: Any, default: LocalModel, folder: Path, threads: int) -> Pip
     (folder / "unet").mkdir()
     (folder / "unet/config.json").write_text(json.dumps(dict(unet.config), default=str))
     cells, channels = unet.config.sample_size, unet.config.in_channels
+    # No picture is decoded here, but a pipeline asks its decoder how large they would be.
+    (folder / "vae_decoder").mkdir()
+    (folder / "vae_decoder/config.json").symlink_to(default.directory / "vae_decoder/config.json")
+    blank = {"latent_sample": torch.zeros(1, channels, cells, cells)}
+    _export(_Enlarged(), folder / "vae_decoder/model.onnx", blank, "sample")
     _export(
-        unet,
+        _Plain(unet),
         folder / "unet/model.onnx",
         {
             "sample": torch.zeros(2, channels, cells, cells),
             "timestep": torch.ones(2),
             "encoder_hidden_states": torch.zeros(2, 16, unet.config.cross_attention_dim),
         },
+        "out_sample",
     )
     return open_pipeline(folder, Defaults(STEPS, GUIDANCE), threads=threads)
 
@@ -164,16 +179,23 @@ class _Plain(torch.nn.Module):
         return self.unet(*inputs, return_dict=False)[0]
 
 
-def _export(unet: torch.nn.Module, path: Path, inputs: Mapping[str, torch.Tensor]) -> None:
+class _Enlarged(torch.nn.Module):
+    """The first three channels of latents, sixteen times as large."""
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(latents[:, :3], scale_factor=16.0)
+
+
+def _export(module: torch.nn.Module, path: Path, inputs: Mapping[str, torch.Tensor], output: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Tracing warns of every shape that it freezes.
         torch.onnx.export(
-            _Plain(unet),
+            module,
             tuple(inputs.values()),
             str(path),
             input_names=list(inputs),
-            output_names=["out_sample"],
-            dynamic_axes={name: {0: "batch"} for name in (*inputs, "out_sample")},
+            output_names=[output],
+            dynamic_axes={name: {0: "batch"} for name in (*inputs, output)},
             dynamo=False,
             opset_version=17,
         )
