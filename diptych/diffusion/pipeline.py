@@ -66,7 +66,7 @@ class Sizes:
 
 
 class Pipeline:
-    """One model, ready to draw. Its methods are to be called from one thread at a time, but for those that say otherwise."""
+    """One model, ready to draw. Its methods are to be called from one thread at a time, unless they say otherwise."""
 
     def __init__(
         self,
