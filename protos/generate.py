@@ -1,4 +1,4 @@
-"""Writes the stubs of `protos/diptych/v1` into a folder (default: the repository root, so `diptych/v1`)."""
+"""Writes the stubs of `protos/diptych` into a folder (default: the repository root, so into `diptych/`)."""
 
 import argparse
 import os

@@ -56,8 +56,12 @@ def open_pipeline(
     family = family_of(index)
     threads = threads or min(_usable_cores(), _MOST_THREADS)
 
+    engines: dict[str, Engine] = {}
+
     def graph(part: str) -> Engine:
-        return open_engine(directory / part / _GRAPH, choice=engine, threads=threads, precision=precision)
+        path = directory / part / _GRAPH
+        engines[part] = open_engine(path, choice=engine, threads=threads, precision=precision)
+        return engines[part]
 
     def sample_graph(part: str) -> SampleGraph:
         return SampleGraph(graph(part), least_batch=max(2, threads))
@@ -97,6 +101,7 @@ def open_pipeline(
             }
         ),
         preview_map=preview_map,
+        engines=engines,
     )
 
 

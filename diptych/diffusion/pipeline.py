@@ -16,7 +16,7 @@ from diptych.diffusion.preview import PreviewMap
 from diptych.diffusion.row import Kept, Row, RowSpec
 from diptych.diffusion.schedules import NoiseSchedule, ScheduleSettings
 from diptych.diffusion.walk import lerp, slerp
-from diptych.engines.base import Array
+from diptych.engines.base import Array, Engine
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
 
@@ -80,6 +80,7 @@ class Pipeline:
         cell_multiple: int = 1,
         controlnets: ControlNets | None = None,
         preview_map: PreviewMap | None = None,
+        engines: Mapping[str, Engine] | None = None,
     ) -> None:
         self._conditioner = conditioner
         self._denoiser = denoiser
@@ -90,6 +91,8 @@ class Pipeline:
         self.schedules = schedules
         self.defaults = defaults
         self.engine_name = denoiser.engine_name
+        # Each graph by its folder, for whoever wants one alone.
+        self.engines: Mapping[str, Engine] = engines or {}
         self._factor, self.sizes = self._measure(latent_size, cell_multiple)
         self._calls_of = lru_cache(256)(self._count_calls)
 

@@ -15,7 +15,10 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, numpy dtype and shape of one tensor; a string in the shape is a size that may vary, such as `"N"`."""
+    """Name, numpy dtype and shape of one tensor; a string in the shape is a size that may vary, such as `"N"`.
+
+    The dtype of text is `object`: an array of `str`.
+    """
 
     name: str
     dtype: str
@@ -92,9 +95,14 @@ def _fault(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> str:
     """What is wrong with an array, or an empty string. `sizes` remembers each named size from the first use on."""
     if array.dtype != np.dtype(spec.dtype):
         return f"has dtype {array.dtype}; give {spec}"
-    if array.ndim != len(spec.shape):
-        return f"has shape {array.shape}; give {spec}"
-    for axis, (size, wanted) in enumerate(zip(array.shape, spec.shape, strict=True)):
+    return shape_fault(spec, array.shape, sizes)
+
+
+def shape_fault(spec: TensorSpec, shape: tuple[int, ...], sizes: dict[str, int]) -> str:
+    """What is wrong with a shape, or an empty string. `sizes` remembers each named size from the first use on."""
+    if len(shape) != len(spec.shape):
+        return f"has shape {shape}; give {spec}"
+    for axis, (size, wanted) in enumerate(zip(shape, spec.shape, strict=True)):
         if isinstance(wanted, int):
             if size != wanted:
                 return f"has size {size} on axis {axis}; give {spec}"

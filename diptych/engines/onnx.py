@@ -25,6 +25,7 @@ _DTYPES = {
     "tensor(uint32)": "uint32",
     "tensor(uint64)": "uint64",
     "tensor(bool)": "bool",
+    "tensor(string)": "object",
 }
 _PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _UNREADABLE = (

@@ -42,6 +42,7 @@ def _size(value: Any) -> int | str:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]*$")]
+Reference = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*(@[0-9A-Za-z][0-9A-Za-z.+-]*)?$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 RelativePath = Annotated[str, AfterValidator(_relative_path)]
@@ -65,13 +66,23 @@ class RepositorySource(_Table):
     type: Literal["repository"]
     path: RelativePath | None = None
 
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return "file"
+
 
 class ModelSource(_Table):
     """A file that another model of the repository already has."""
 
     type: Literal["model"]
-    model: Name
+    model: Reference
     path: ModelPath
+
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return f"model:{self.model}"
 
 
 class PythonSource(_Table):
@@ -83,6 +94,11 @@ class PythonSource(_Table):
     wheel: Annotated[str, StringConstraints(pattern=r"^(cp|py)\d+-\w+-[\w.]+$")] | None = None
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return f"python:{self.package}=={self.version}"
+
 
 class NpmSource(_Table):
     """Members of an npm package's tarball; their paths start with `package/`."""
@@ -91,6 +107,11 @@ class NpmSource(_Table):
     package: Annotated[str, StringConstraints(pattern=r"^(@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*$")]
     version: Version
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
+
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return f"npm:{self.package}@{self.version}"
 
 
 PackageSource = PythonSource | NpmSource
@@ -201,7 +222,7 @@ class Manifest(_Table):
     origin: Text
     description: Text
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    requires: tuple[Name, ...] = ()
+    requires: tuple[Reference, ...] = ()
     defaults: dict[str, Any] = Field(default_factory=dict)
     tensors: Tensors | None = None
     # Of each exported part to torch: the largest difference, as a part of the largest number.
@@ -214,15 +235,25 @@ class Manifest(_Table):
         doubled = sorted(_doubled(entry.path for entry in self.files))
         if doubled:
             raise ValueError(f"several files have the path {doubled[0]}; give each its own")
-        if self.name in self.needs:
+        if self.name in {reference.partition("@")[0] for reference in self.needs}:
             raise ValueError("a model cannot need itself; remove its name from requires and sources")
         return self
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Names of the models that must be there before this one can be used, in order, each once."""
+        """References to the models that must be there before this one can be used, in order, each once."""
         linked = (entry.source.model for entry in self.files if isinstance(entry.source, ModelSource))
         return tuple(dict.fromkeys((*self.requires, *linked)))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of all files, in the model's folder."""
+        return tuple(entry.path for entry in self.files)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where the files come from, each place once, such as `npm:@scope/package@1.2`."""
+        return tuple(dict.fromkeys(entry.source.place for entry in self.files))
 
     @property
     def digest(self) -> str:
@@ -240,7 +271,8 @@ class Manifest(_Table):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest in `folder`; FailedPrecondition lists every fault with its file, its key and what to do."""
+    """The manifest in `folder`, NAME or NAME/VERSION; FailedPrecondition lists every fault with its file, its key and
+    what to do."""
     label = f"{folder.name}/{FILE_NAME}"
     try:
         content = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
@@ -250,15 +282,30 @@ def read_manifest(folder: Path) -> Manifest:
         raise _invalid(label, [f"byte {error.start} is not UTF-8; save the file as UTF-8"]) from error
     except tomllib.TOMLDecodeError as error:
         raise _invalid(label, [f"is not TOML: {error}"]) from error
+    misplaced = _misplaced(folder, content.get("name"), content.get("version"))
     try:
         manifest = Manifest.model_validate(content)
     except ValidationError as error:
-        raise _invalid(
-            label, [_describe(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
-        ) from error
-    if manifest.name != folder.name:
-        raise _invalid(label, [f"name: is {manifest.name!r} in the folder {folder.name!r}; make them the same"])
+        raise _invalid(label, [*describe_faults(error), *misplaced]) from error
+    if misplaced:
+        raise _invalid(label, misplaced)
     return manifest
+
+
+def _misplaced(folder: Path, name: object, version: object) -> list[str]:
+    """What is wrong with the folder that a manifest lies in; nothing that is no text is judged here."""
+    if not isinstance(name, str) or name == folder.name:
+        return []
+    if name != folder.parent.name or not isinstance(version, str):
+        return [f"name: is {name!r} in the folder {folder.name!r}; make them the same"]
+    if version != folder.name:
+        return [f"version: is {version!r} in the folder {folder.name!r}; make them the same"]
+    return []
+
+
+def describe_faults(error: ValidationError) -> list[str]:
+    """Every fault of a TOML file: its key, and what to do."""
+    return [_describe(fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()]
 
 
 def _describe(location: tuple[int | str, ...], kind: str, message: str) -> str:

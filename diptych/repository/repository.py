@@ -13,23 +13,17 @@ from filelock import FileLock, Timeout
 from platformdirs import user_cache_path, user_data_path
 
 import diptych
-from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotFound, ModelNotPulled
+from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotPulled
 from diptych.repository.conversions import convert
-from diptych.repository.manifest import (
-    FILE_NAME,
-    FileEntry,
-    Manifest,
-    Member,
-    ModelSource,
-    PackageSource,
-    RepositorySource,
-    read_manifest,
-)
+from diptych.repository.manifest import FileEntry, Manifest, Member, ModelSource, PackageSource, RepositorySource
+from diptych.repository.shelves import Shelved, Shelves
 from diptych.repository.sources import by_package, fetch
 from diptych.repository.verify import check_content, check_hash
 
 ModelState = Literal["READY", "NOT_PULLED"]
 Progress = Callable[[str], None]
+
+_WEIGHTS = (".onnx", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -47,85 +41,141 @@ class LocalModel:
     @property
     def weight_bytes(self) -> int:
         """Size of the files that hold weights, which is about what they take in memory."""
-        return sum(self.path(entry.path).stat().st_size for entry in self.manifest.files if _holds_weights(entry.path))
+        return _weight_bytes(self.manifest, self.directory)
 
 
 class ModelRepository:
     """Models under `roots` (an earlier root wins over a later one), pulled files under `cache`.
 
     `roots` defaults to the folder `models` beside the package, or the one in `DIPTYCH_MODELS`; `cache` to the user's
-    cache folder, or the one in `DIPTYCH_CACHE`. With `users`, models that the user imported come first. Safe to use
-    from several threads and processes.
+    cache folder, or the one in `DIPTYCH_CACHE`. With `users`, models that the user imported come first. A reference is
+    a name (its default version), `name@version`, or an alias, see `shelves`. Safe to use from several threads and
+    processes.
     """
 
     def __init__(self, roots: Sequence[Path] | None = None, cache: Path | None = None, *, users: bool = False) -> None:
         own = (users_models(),) if users and users_models().is_dir() else ()
-        self._roots = (*own, *(roots if roots is not None else (_default_root(),)))
+        roots = (*own, *(roots if roots is not None else (_default_root(),)))
         self._cache = (cache or _default_cache()) / "models"
-        for root in self._roots:
+        for root in roots:
             if not root.is_dir():
                 raise FailedPrecondition(
                     f"there is no folder of models at {root}; set DIPTYCH_MODELS to one", reason="NO_MODELS"
                 )
+        self._shelves = Shelves(roots)
 
     def manifests(self) -> list[Manifest]:
-        """Every model's manifest, sorted by name; FailedPrecondition if one is at fault."""
-        return [read_manifest(folder) for _, folder in sorted(self._folders().items())]
+        """Every version of every model, sorted by name and version; FailedPrecondition if a manifest is at fault."""
+        return [shelved.manifest for shelved in self._shelves.all()]
 
-    def get(self, name: str) -> Manifest:
+    def aliases(self) -> dict[str, str]:
+        """Other names of models, and the reference that each stands for."""
+        return self._shelves.aliases()
+
+    def get(self, reference: str) -> Manifest:
         """One model's manifest; ModelNotFound lists the models there are."""
-        return read_manifest(self._folder(name))
+        return self._shelves.find(reference).manifest
 
-    def state(self, name: str) -> ModelState:
+    def state(self, reference: str) -> ModelState:
         """Whether the model's files and those of every model it needs are there; their hashes are not checked."""
-        manifest = self.get(name)
-        directory = self._directory(manifest)
-        if not all(_locate(manifest, directory, entry.path).is_file() for entry in manifest.files):
+        shelved = self._shelves.find(reference)
+        directory = self._directory(shelved)
+        if not all(_locate(shelved.manifest, directory, path).is_file() for path in shelved.manifest.paths):
             return "NOT_PULLED"
-        needed = (self.state(needed) for needed in manifest.needs)
+        needed = (self.state(needed) for needed in shelved.manifest.needs)
         return "NOT_PULLED" if "NOT_PULLED" in needed else "READY"
 
-    def open(self, name: str) -> LocalModel:
+    def weight_bytes(self, reference: str) -> int:
+        """Size of the model's files that hold weights; ModelNotPulled if they are not here."""
+        shelved = self._shelves.find(reference)
+        try:
+            return _weight_bytes(shelved.manifest, self._directory(shelved))
+        except FileNotFoundError as error:
+            raise ModelNotPulled(reference) from error
+
+    def open(self, reference: str) -> LocalModel:
         """The model, every hash checked; ModelNotPulled says what to run, DataCorrupted names the file at fault."""
-        self.verify(name)
-        if self.state(name) != "READY":
-            raise ModelNotPulled(name)
-        manifest = self.get(name)
-        return LocalModel(manifest, self._directory(manifest), manifest.digest)
+        shelved = self._shelves.find(reference)
+        self._verify(shelved)
+        if self.state(_exactly(shelved.manifest)) != "READY":
+            raise ModelNotPulled(reference)
+        return LocalModel(shelved.manifest, self._directory(shelved), shelved.manifest.digest)
 
-    def verify(self, name: str) -> None:
+    def verify(self, reference: str) -> None:
         """Nothing if every file of the model has its hash; DataCorrupted names the first that has not."""
-        manifest = self.get(name)
-        directory = self._directory(manifest)
-        for entry in manifest.files:
-            path = _locate(manifest, directory, entry.path)
-            if not path.is_file():
-                raise _absent(manifest, entry)
-            check_hash(path, entry.sha256, label=f"{name}/{entry.path}", mend=_mend(manifest))
-            check_content(path, label=f"{name}/{entry.path}")
+        self._verify(self._shelves.find(reference))
 
-    def pull(self, name: str, *, accept_licenses: Collection[str] = (), progress: Progress | None = None) -> Path:
+    def pull(self, reference: str, *, accept_licenses: Collection[str] = (), progress: Progress | None = None) -> Path:
         """The folder of the model's files, fetched where they are missing or damaged; the models it needs come first.
 
         Nothing is left half-done: files appear in the cache all at once. `progress` is given plain sentences.
         FailedPrecondition if a licence must be accepted or a download fails, DataCorrupted if bytes are not the
         promised ones.
         """
-        return self._pull(self.get(name), accept_licenses, progress or _silent, ())
+        return self._pull(self._shelves.find(reference), accept_licenses, progress or _silent, ())
 
-    def _pull(self, manifest: Manifest, accepted: Collection[str], progress: Progress, asking: tuple[str, ...]) -> Path:
+    def remove(self, reference: str, *, force: bool = False) -> int:
+        """Bytes that deleting the model's pulled files, or the user's imported model, gives back.
+
+        FailedPrecondition for a model whose files lie in the repository itself, and, without `force`, for one that
+        another model needs.
+        """
+        shelved = self._shelves.find(reference)
+        manifest, directory = shelved.manifest, self._directory(shelved)
+        if _stays_in_place(manifest) and not shelved.folder.is_relative_to(users_models()):
+            raise FailedPrecondition(
+                f"the files of {manifest.name} are part of the folder of models and are not pulled; there is nothing "
+                "to remove",
+                reason="NOT_REMOVABLE",
+            )
+        needing = self._needing(shelved)
+        if needing and not force:
+            raise FailedPrecondition(
+                f"{', '.join(needing)} {'needs' if len(needing) == 1 else 'need'} {manifest.name}; remove that first, "
+                "or give --force",
+                reason="MODEL_NEEDED",
+            )
+        if not directory.is_dir():
+            raise ModelNotPulled(reference)
+        # Files that are linked from another model's folder stay there and free nothing.
+        freed = sum(
+            path.stat().st_size for path in directory.rglob("*") if path.is_file() and path.stat().st_nlink == 1
+        )
+        shutil.rmtree(directory)
+        return freed
+
+    def _needing(self, shelved: Shelved) -> list[str]:
+        """Names of the models, here, that need this one."""
+        found = set()
+        for other in self._shelves.all():
+            needs = [self._shelves.find(reference) for reference in other.manifest.needs]
+            if shelved in needs and self._directory(other).is_dir():
+                found.add(other.manifest.name)
+        return sorted(found)
+
+    def _verify(self, shelved: Shelved) -> None:
+        manifest, directory = shelved.manifest, self._directory(shelved)
+        for entry in manifest.files:
+            path = _locate(manifest, directory, entry.path)
+            if not path.is_file():
+                raise _absent(manifest, entry)
+            check_hash(path, entry.sha256, label=f"{manifest.name}/{entry.path}", mend=_mend(manifest))
+            check_content(path, label=f"{manifest.name}/{entry.path}")
+
+    def _pull(self, shelved: Shelved, accepted: Collection[str], progress: Progress, asking: tuple[str, ...]) -> Path:
+        manifest = shelved.manifest
         if manifest.name in asking:
             circle = " -> ".join((*asking, manifest.name))
             raise FailedPrecondition(f"models need each other in a circle: {circle}", reason="MANIFEST_INVALID")
         for needed in manifest.needs:
-            self._pull(self.get(needed), accepted, progress, (*asking, manifest.name))
-        directory = self._directory(manifest)
+            self._pull(self._shelves.find(needed), accepted, progress, (*asking, manifest.name))
+        directory = self._directory(shelved)
         if _stays_in_place(manifest):
-            self.verify(manifest.name)
+            self._verify(shelved)
             progress(f"{manifest.name} {manifest.version} is ready; its files need no download")
             return directory
         try:
-            self._fill(manifest, directory, accepted, progress)
+            self._fill(shelved, directory, accepted, progress)
         except OSError as error:
             raise FailedPrecondition(
                 f"the cache cannot be written: {error.strerror or error}; free space there, or set DIPTYCH_CACHE to a "
@@ -134,12 +184,13 @@ class ModelRepository:
             ) from error
         return directory
 
-    def _fill(self, manifest: Manifest, directory: Path, accepted: Collection[str], progress: Progress) -> None:
+    def _fill(self, shelved: Shelved, directory: Path, accepted: Collection[str], progress: Progress) -> None:
         """Makes `directory` hold the model, or changes nothing."""
+        manifest = shelved.manifest
         shelf = self._cache / manifest.name
         shelf.mkdir(parents=True, exist_ok=True)
         with _locked(shelf / ".lock", manifest.name, progress):
-            if self._is_whole(manifest, directory, progress):
+            if self._is_whole(shelved, directory, progress):
                 progress(f"{manifest.name} {manifest.version} is ready")
                 return
             _require_acceptance(manifest, accepted)
@@ -148,25 +199,26 @@ class ModelRepository:
             with tempfile.TemporaryDirectory(dir=shelf, prefix=".partial-") as work:
                 complete = Path(work) / "complete"
                 complete.mkdir()
-                self._collect(manifest, complete, Path(work), progress)
+                self._collect(shelved, complete, Path(work), progress)
                 # The directory's name holds the digest, so what stood there was a damaged copy of the same bytes.
                 shutil.rmtree(directory, ignore_errors=True)
                 complete.rename(directory)
-        megabytes = sum(directory.joinpath(entry.path).stat().st_size for entry in manifest.files) / 1e6
+        megabytes = sum(directory.joinpath(path).stat().st_size for path in manifest.paths) / 1e6
         progress(f"{manifest.name} {manifest.version} is ready ({megabytes:.1f} MB)")
 
-    def _is_whole(self, manifest: Manifest, directory: Path, progress: Progress) -> bool:
-        if not all((directory / entry.path).is_file() for entry in manifest.files):
+    def _is_whole(self, shelved: Shelved, directory: Path, progress: Progress) -> bool:
+        if not all((directory / path).is_file() for path in shelved.manifest.paths):
             return False
         try:
-            self.verify(manifest.name)
+            self._verify(shelved)
         except DataCorrupted as error:
             progress(f"{error.message}; pulling again")
             return False
         return True
 
-    def _collect(self, manifest: Manifest, complete: Path, work: Path, progress: Progress) -> None:
+    def _collect(self, shelved: Shelved, complete: Path, work: Path, progress: Progress) -> None:
         """Puts every file of the model into `complete`, checked."""
+        manifest = shelved.manifest
         members = self._fetch_packages(manifest, work, progress)
         for entry in manifest.files:
             label = f"{manifest.name}/{entry.path}"
@@ -174,7 +226,7 @@ class ModelRepository:
             target.parent.mkdir(parents=True, exist_ok=True)
             source = entry.source
             if isinstance(source, RepositorySource):
-                own = self._folder(manifest.name) / (source.path or entry.path)
+                own = shelved.folder / (source.path or entry.path)
                 if not own.is_file():
                     raise _missing(label)
                 shutil.copyfile(own, target)
@@ -199,31 +251,25 @@ class ModelRepository:
         return fetched
 
     def _other_file(self, source: ModelSource) -> Path:
-        other = self.get(source.model)
-        other.entry(source.path)
-        return _locate(other, self._directory(other), source.path)
+        other = self._shelves.find(source.model)
+        other.manifest.entry(source.path)
+        return _locate(other.manifest, self._directory(other), source.path)
 
-    def _directory(self, manifest: Manifest) -> Path:
+    def _directory(self, shelved: Shelved) -> Path:
+        manifest = shelved.manifest
         if _stays_in_place(manifest):
-            return self._folder(manifest.name)
+            return shelved.folder
         digest = manifest.digest.removeprefix("sha256:")
         return self._cache / manifest.name / f"{manifest.version}-{digest[:12]}"
 
-    def _folder(self, name: str) -> Path:
-        folders = self._folders()
-        if name not in folders:
-            raise ModelNotFound(name, folders)
-        return folders[name]
 
-    def _folders(self) -> dict[str, Path]:
-        found: dict[str, Path] = {}
-        for root in reversed(self._roots):
-            found.update({path.parent.name: path.parent for path in root.glob(f"*/{FILE_NAME}")})
-        return found
+def _exactly(manifest: Manifest) -> str:
+    return f"{manifest.name}@{manifest.version}"
 
 
-def _holds_weights(path: str) -> bool:
-    return path.endswith((".onnx", ".onnx_data", ".safetensors"))
+def _weight_bytes(manifest: Manifest, directory: Path) -> int:
+    weights = [path for path in manifest.paths if path.endswith(_WEIGHTS)]
+    return sum(_locate(manifest, directory, path).stat().st_size for path in weights)
 
 
 def users_models() -> Path:

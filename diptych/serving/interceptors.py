@@ -45,6 +45,8 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Clients accept 8 KiB of trailers by default; base64 takes a third and the message travels twice.
 _MOST_MESSAGE_CHARACTERS = 1024
 _MOST_STATUS_BYTES = 4096
+# Questions that are answered while draining too; whoever asks must be told.
+_PROBES = frozenset({"GRPCInferenceService/ServerLive", "GRPCInferenceService/ServerReady"})
 _CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -125,7 +127,8 @@ class RequestInterceptor(grpc.aio.ServerInterceptor):
             return handler
         pairs = handler_call_details.invocation_metadata or ()
         metadata = {key: value for key, value in pairs if isinstance(value, str)}
-        call = _Incoming(f"{service.rpartition('.')[2]}/{name}", service in self._service_names, metadata)
+        method = f"{service.rpartition('.')[2]}/{name}"
+        call = _Incoming(method, service in self._service_names and method not in _PROBES, metadata)
         try:
             self._check(call)
         except DiptychError:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from diptych.v1 import image_pb2 as diptych_dot_v1_dot_image__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64iptych/v1/model.proto\x12\ndiptych.v1\x1a\x16\x64iptych/v1/image.proto\"\x9f\x02\n\x05Model\x12!\n\x03ref\x18\x01 \x01(\x0b\x32\x14.diptych.v1.ModelRef\x12\x0c\n\x04task\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.diptych.v1.ModelState\x12\x0f\n\x07license\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x31\n\x08\x64\x65\x66\x61ults\x18\x07 \x03(\x0b\x32\x1f.diptych.v1.Model.DefaultsEntry\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x1a/\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"!\n\x11ListModelsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"7\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.diptych.v1.Model\"0\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model\"1\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"7\n\x13UnloadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model*\xa8\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MODEL_STATE_NOT_PULLED\x10\x01\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x15\n\x11MODEL_STATE_READY\x10\x04\x12\x16\n\x12MODEL_STATE_FAILED\x10\x05\x32\xbc\x02\n\x0cModelService\x12K\n\nListModels\x12\x1d.diptych.v1.ListModelsRequest\x1a\x1e.diptych.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.diptych.v1.GetModelRequest\x1a\x1c.diptych.v1.GetModelResponse\x12H\n\tLoadModel\x12\x1c.diptych.v1.LoadModelRequest\x1a\x1d.diptych.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.diptych.v1.UnloadModelRequest\x1a\x1f.diptych.v1.UnloadModelResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64iptych/v1/model.proto\x12\ndiptych.v1\x1a\x16\x64iptych/v1/image.proto\"\xda\x02\n\x05Model\x12!\n\x03ref\x18\x01 \x01(\x0b\x32\x14.diptych.v1.ModelRef\x12\x0c\n\x04task\x18\x02 \x01(\t\x12%\n\x05state\x18\x03 \x01(\x0e\x32\x16.diptych.v1.ModelState\x12\x0f\n\x07license\x18\x04 \x01(\t\x12\x0e\n\x06origin\x18\x05 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x06 \x01(\t\x12\x31\n\x08\x64\x65\x66\x61ults\x18\x07 \x03(\x0b\x32\x1f.diptych.v1.Model.DefaultsEntry\x12\x14\n\x0cmemory_bytes\x18\x08 \x01(\x04\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x12\x0f\n\x07sources\x18\n \x03(\t\x12\x17\n\x0f\x64\x65\x66\x61ult_version\x18\x0b \x01(\x08\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x1a/\n\rDefaultsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"!\n\x11ListModelsRequest\x12\x0c\n\x04task\x18\x01 \x01(\t\"j\n\x12ListModelsResponse\x12!\n\x06models\x18\x01 \x03(\x0b\x32\x11.diptych.v1.Model\x12\x14\n\x0cmemory_bytes\x18\x02 \x01(\x04\x12\x1b\n\x13memory_budget_bytes\x18\x03 \x01(\x04\"0\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"4\n\x10GetModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model\"1\n\x10LoadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"5\n\x11LoadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model\"3\n\x12UnloadModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"7\n\x13UnloadModelResponse\x12 \n\x05model\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Model*\xa8\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16MODEL_STATE_NOT_PULLED\x10\x01\x12\x19\n\x15MODEL_STATE_AVAILABLE\x10\x02\x12\x17\n\x13MODEL_STATE_LOADING\x10\x03\x12\x15\n\x11MODEL_STATE_READY\x10\x04\x12\x16\n\x12MODEL_STATE_FAILED\x10\x05\x32\xbc\x02\n\x0cModelService\x12K\n\nListModels\x12\x1d.diptych.v1.ListModelsRequest\x1a\x1e.diptych.v1.ListModelsResponse\x12\x45\n\x08GetModel\x12\x1b.diptych.v1.GetModelRequest\x1a\x1c.diptych.v1.GetModelResponse\x12H\n\tLoadModel\x12\x1c.diptych.v1.LoadModelRequest\x1a\x1d.diptych.v1.LoadModelResponse\x12N\n\x0bUnloadModel\x12\x1e.diptych.v1.UnloadModelRequest\x1a\x1f.diptych.v1.UnloadModelResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,28 +34,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MODEL_DEFAULTSENTRY']._loaded_options = None
   _globals['_MODEL_DEFAULTSENTRY']._serialized_options = b'8\001'
-  _globals['_MODELSTATE']._serialized_start=765
-  _globals['_MODELSTATE']._serialized_end=933
+  _globals['_MODELSTATE']._serialized_start=875
+  _globals['_MODELSTATE']._serialized_end=1043
   _globals['_MODEL']._serialized_start=63
-  _globals['_MODEL']._serialized_end=350
-  _globals['_MODEL_DEFAULTSENTRY']._serialized_start=303
-  _globals['_MODEL_DEFAULTSENTRY']._serialized_end=350
-  _globals['_LISTMODELSREQUEST']._serialized_start=352
-  _globals['_LISTMODELSREQUEST']._serialized_end=385
-  _globals['_LISTMODELSRESPONSE']._serialized_start=387
-  _globals['_LISTMODELSRESPONSE']._serialized_end=442
-  _globals['_GETMODELREQUEST']._serialized_start=444
-  _globals['_GETMODELREQUEST']._serialized_end=492
-  _globals['_GETMODELRESPONSE']._serialized_start=494
-  _globals['_GETMODELRESPONSE']._serialized_end=546
-  _globals['_LOADMODELREQUEST']._serialized_start=548
-  _globals['_LOADMODELREQUEST']._serialized_end=597
-  _globals['_LOADMODELRESPONSE']._serialized_start=599
-  _globals['_LOADMODELRESPONSE']._serialized_end=652
-  _globals['_UNLOADMODELREQUEST']._serialized_start=654
-  _globals['_UNLOADMODELREQUEST']._serialized_end=705
-  _globals['_UNLOADMODELRESPONSE']._serialized_start=707
-  _globals['_UNLOADMODELRESPONSE']._serialized_end=762
-  _globals['_MODELSERVICE']._serialized_start=936
-  _globals['_MODELSERVICE']._serialized_end=1252
+  _globals['_MODEL']._serialized_end=409
+  _globals['_MODEL_DEFAULTSENTRY']._serialized_start=362
+  _globals['_MODEL_DEFAULTSENTRY']._serialized_end=409
+  _globals['_LISTMODELSREQUEST']._serialized_start=411
+  _globals['_LISTMODELSREQUEST']._serialized_end=444
+  _globals['_LISTMODELSRESPONSE']._serialized_start=446
+  _globals['_LISTMODELSRESPONSE']._serialized_end=552
+  _globals['_GETMODELREQUEST']._serialized_start=554
+  _globals['_GETMODELREQUEST']._serialized_end=602
+  _globals['_GETMODELRESPONSE']._serialized_start=604
+  _globals['_GETMODELRESPONSE']._serialized_end=656
+  _globals['_LOADMODELREQUEST']._serialized_start=658
+  _globals['_LOADMODELREQUEST']._serialized_end=707
+  _globals['_LOADMODELRESPONSE']._serialized_start=709
+  _globals['_LOADMODELRESPONSE']._serialized_end=762
+  _globals['_UNLOADMODELREQUEST']._serialized_start=764
+  _globals['_UNLOADMODELREQUEST']._serialized_end=815
+  _globals['_UNLOADMODELRESPONSE']._serialized_start=817
+  _globals['_UNLOADMODELRESPONSE']._serialized_end=872
+  _globals['_MODELSERVICE']._serialized_start=1046
+  _globals['_MODELSERVICE']._serialized_end=1362
 # @@protoc_insertion_point(module_scope)

@@ -91,6 +91,9 @@ class Model(_message.Message):
     DEFAULTS_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    DEFAULT_VERSION_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     task: _builtins.str
     """What it is for, such as "text-to-image", "matting", "upscale"."""
     state: Global___ModelState.ValueType
@@ -105,6 +108,8 @@ class Model(_message.Message):
     """Memory its weights take, bytes; 0 when unknown or not loaded."""
     detail: _builtins.str
     """Why `state` is what it is, when that needs words."""
+    default_version: _builtins.bool
+    """Whether this version serves those who name none."""
     @_builtins.property
     def ref(self) -> _image_pb2.ModelRef:
         """Name, version, digest, kind, engine and precision. Digest and engine are empty until the files are here."""
@@ -112,6 +117,14 @@ class Model(_message.Message):
     @_builtins.property
     def defaults(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Defaults of its parameters as text, by the proto's field names."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Where its files come from, such as "npm:@scope/package@1.2" or "hub:owner/name@revision"; "file" for its own folder."""
+
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names that it answers to."""
 
     def __init__(
         self,
@@ -125,10 +138,13 @@ class Model(_message.Message):
         defaults: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         memory_bytes: _builtins.int = ...,
         detail: _builtins.str = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        default_version: _builtins.bool = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["defaults", b"defaults", "description", b"description", "detail", b"detail", "license", b"license", "memory_bytes", b"memory_bytes", "origin", b"origin", "ref", b"ref", "state", b"state", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "default_version", b"default_version", "defaults", b"defaults", "description", b"description", "detail", b"detail", "license", b"license", "memory_bytes", b"memory_bytes", "origin", b"origin", "ref", b"ref", "sources", b"sources", "state", b"state", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -159,18 +175,26 @@ class ListModelsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    memory_bytes: _builtins.int
+    """Memory that the weights of all loaded models take, bytes."""
+    memory_budget_bytes: _builtins.int
+    """Memory that they may take, bytes; models used longest ago make room for others. 0: no limit."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """By name."""
+        """By name and version."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___Model] | None = ...,
+        memory_bytes: _builtins.int = ...,
+        memory_budget_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory_budget_bytes", b"memory_budget_bytes", "memory_bytes", b"memory_bytes", "models", b"models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,7 +207,7 @@ class GetModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the repository. Required."""
+    """Name in the repository, or an alias. Required."""
     version: _builtins.str
     """Version. Default: the repository's default version."""
     def __init__(
@@ -229,7 +253,7 @@ class LoadModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the repository. Required."""
+    """Name in the repository, or an alias. Required."""
     version: _builtins.str
     """Version. Default: the repository's default version."""
     def __init__(
@@ -275,7 +299,7 @@ class UnloadModelRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the repository. Required."""
+    """Name in the repository, or an alias. Required."""
     version: _builtins.str
     """Version. Default: the repository's default version."""
     def __init__(

@@ -62,7 +62,7 @@ class ModelServiceServicer:
     """
 
     def ListModels(self, request, context):
-        """All models of this service, by name.
+        """All models of this service, every version of each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,7 +76,8 @@ class ModelServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def LoadModel(self, request, context):
-        """Loads and warms a model; answers when it is ready. FAILED_PRECONDITION when its files are not on this machine.
+        """Reads the repository anew, loads and warms what it has under a name, and lets it take over from what served there;
+        answers when it is ready. No request fails meanwhile. FAILED_PRECONDITION when its files are not on this machine.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

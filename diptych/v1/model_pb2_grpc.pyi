@@ -34,11 +34,13 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     ListModels: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]
-    """All models of this service, by name."""
+    """All models of this service, every version of each."""
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
     """One model. NOT_FOUND when the repository has none of that name."""
     LoadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]
-    """Loads and warms a model; answers when it is ready. FAILED_PRECONDITION when its files are not on this machine."""
+    """Reads the repository anew, loads and warms what it has under a name, and lets it take over from what served there;
+    answers when it is ready. No request fails meanwhile. FAILED_PRECONDITION when its files are not on this machine.
+    """
     UnloadModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]
     """Unloads a model once its running work is done."""
 
@@ -48,11 +50,13 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_pb2.ListModelsRequest, _model_pb2.ListModelsResponse]  # type: ignore[assignment]
-    """All models of this service, by name."""
+    """All models of this service, every version of each."""
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
     """One model. NOT_FOUND when the repository has none of that name."""
     LoadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.LoadModelRequest, _model_pb2.LoadModelResponse]  # type: ignore[assignment]
-    """Loads and warms a model; answers when it is ready. FAILED_PRECONDITION when its files are not on this machine."""
+    """Reads the repository anew, loads and warms what it has under a name, and lets it take over from what served there;
+    answers when it is ready. No request fails meanwhile. FAILED_PRECONDITION when its files are not on this machine.
+    """
     UnloadModel: _aio.UnaryUnaryMultiCallable[_model_pb2.UnloadModelRequest, _model_pb2.UnloadModelResponse]  # type: ignore[assignment]
     """Unloads a model once its running work is done."""
 
@@ -65,7 +69,7 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.ListModelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.ListModelsResponse, _abc.Awaitable[_model_pb2.ListModelsResponse]]:
-        """All models of this service, by name."""
+        """All models of this service, every version of each."""
 
     @_abc_1.abstractmethod
     def GetModel(
@@ -81,7 +85,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.LoadModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.LoadModelResponse, _abc.Awaitable[_model_pb2.LoadModelResponse]]:
-        """Loads and warms a model; answers when it is ready. FAILED_PRECONDITION when its files are not on this machine."""
+        """Reads the repository anew, loads and warms what it has under a name, and lets it take over from what served there;
+        answers when it is ready. No request fails meanwhile. FAILED_PRECONDITION when its files are not on this machine.
+        """
 
     @_abc_1.abstractmethod
     def UnloadModel(

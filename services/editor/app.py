@@ -9,12 +9,15 @@ from pydantic import Field
 
 from diptych.errors import ModelNotPulled
 from diptych.images import ImageLimits
+from diptych.inference import open_inference_pb2_grpc
 from diptych.repository.repository import ModelRepository
 from diptych.serving.admission import Admission
 from diptych.serving.config import ServiceConfig
 from diptych.serving.lifecycle import Lifecycle
 from diptych.serving.model_service import SERVICE_NAME as MODEL_SERVICE_NAME
 from diptych.serving.model_service import ModelServicer
+from diptych.serving.open_inference import SERVICE_NAME as OPEN_INFERENCE_NAME
+from diptych.serving.open_inference import OpenInferenceServicer
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
 from diptych.v1 import editor_pb2_grpc, model_pb2_grpc
@@ -50,7 +53,13 @@ async def build(config: EditorConfig) -> ServiceServer:
     """The editor, ready to start. FailedPrecondition without a folder of models, or a classifier that it must have."""
     telemetry, lifecycle = Telemetry(config.service), Lifecycle()
     repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
-    models = EditorModels(repository, engine=config.engine, threads=config.threads, telemetry=telemetry)
+    models = EditorModels(
+        repository,
+        engine=config.engine,
+        threads=config.threads,
+        memory_budget=config.memory_budget,
+        telemetry=telemetry,
+    )
     threads = ImageThreads(config.max_running)
     lifecycle.on_stop(threads.close)
     lifecycle.on_stop(models.close)
@@ -63,13 +72,15 @@ async def build(config: EditorConfig) -> ServiceServer:
 
     def add_services(server: grpc.aio.Server) -> None:
         editor_pb2_grpc.add_EditorServiceServicer_to_server(EditorServicer(editor, admission), server)
-        catalog = ModelServicer(repository, models.pool, tasks=TASKS)
+        catalog = ModelServicer(models.lineup, tasks=TASKS)
         model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)
+        tensors = OpenInferenceServicer(models.lineup, admission, tasks=TASKS, lifecycle=lifecycle, telemetry=telemetry)
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(tensors, server)
 
     return ServiceServer(
         config,
         add_services=add_services,
-        service_names=[SERVICE_NAME, MODEL_SERVICE_NAME],
+        service_names=[SERVICE_NAME, MODEL_SERVICE_NAME, OPEN_INFERENCE_NAME],
         lifecycle=lifecycle,
         telemetry=telemetry,
     )

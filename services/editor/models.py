@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.engines import Engine, open_engine
-from diptych.engines.base import TensorSpec
+from diptych.engines.base import Array, TensorSpec
 from diptych.engines.select import EngineChoice
 from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
 from diptych.repository.repository import ModelRepository, ModelState
-from diptych.serving.dynamic_batcher import DynamicBatcher
+from diptych.serving.graphs import BatchedGraph
+from diptych.serving.lineup import Lineup, ModelKey
 from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import model_ref
 from diptych.serving.telemetry import Telemetry
@@ -48,10 +49,19 @@ class OpenModel:
 
     manifest: Manifest
     ref: image_pb2.ModelRef
-    engine: Engine
-    batcher: DynamicBatcher[Row, Row]
+    graph: BatchedGraph
     memory_bytes: int
-    pool: "ModelPool[OpenModel]"
+    lineup: "Lineup[OpenModel]"
+
+    @property
+    def engine(self) -> Engine:
+        """The one graph's engine."""
+        return self.graph.engine
+
+    @property
+    def graphs(self) -> Mapping[str, BatchedGraph]:
+        """The one graph, by its place in the model's folder."""
+        return {"": self.graph}
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
@@ -59,6 +69,10 @@ class OpenModel:
         spec = self._picture
         height, width = spec.shape[1:3] if _channels_last(spec) else spec.shape[2:4]
         return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    async def warm_up(self) -> None:
+        """Runs the graph once on nothing, so that the first request need not wait for what comes with that."""
+        await self.graph.run({spec.name: _blank(spec) for spec in self.engine.inputs}, None)
 
     async def run(self, planes: Floats, deadline: float | None) -> Floats:
         """The main output, such as (C', H', W') float32, for (3, H, W) float32, whichever order the graph's axes have.
@@ -68,14 +82,22 @@ class OpenModel:
         spec = self._picture
         turned = _channels_last(spec)
         results = await self.run_row({spec.name: planes.transpose(1, 2, 0) if turned else planes}, deadline)
-        answer = results[self._answers[0]]
+        answer = results[self.graph.outputs[0].name]
         return answer.transpose(2, 0, 1) if turned and answer.ndim == 3 else answer
 
     async def run_row(self, row: Row, deadline: float | None) -> Row:
         """Outputs by name for inputs by name, neither with the batch axis. FailedPrecondition for outputs of NaN."""
+        # A vector is no picture of a batch: it is for the one row that such a graph takes.
+        vectors = {spec.name for spec in self.engine.inputs if len(spec.shape) == 1}
+        dtypes = {spec.name: spec.dtype for spec in self.engine.inputs}
+        inputs = {
+            name: (values if name in vectors else values[np.newaxis]).astype(dtypes.get(name, values.dtype), copy=False)
+            for name, values in row.items()
+        }
         # For each call anew: unloaded between two tiles, the model is opened again and the edit goes on.
-        async with self.pool.use(self.manifest.name) as opened:
-            answer = await opened.batcher.submit(row, deadline)
+        async with self.lineup.use(f"{self.ref.name}@{self.ref.version}") as opened:
+            results = await opened.graph.run(inputs, deadline)
+        answer = {name: values[0].astype(np.float32, copy=False) for name, values in results.items()}
         if not all(np.isfinite(values).all() for values in answer.values()):
             raise FailedPrecondition(
                 f"model {self.manifest.name} answered with values that are no numbers; its file or engine is broken: "
@@ -83,10 +105,6 @@ class OpenModel:
                 reason="MODEL_BROKEN",
             )
         return answer
-
-    @property
-    def _answers(self) -> tuple[str, ...]:
-        return _answers(self.manifest, self.engine)
 
     @property
     def _picture(self) -> TensorSpec:
@@ -103,13 +121,22 @@ class OpenModel:
 
 
 class EditorModels:
-    """Opens models by name; `pool` has those that are in memory."""
+    """Opens models by name, `name@version` or alias; `lineup` has those that are in memory."""
 
     def __init__(
-        self, repository: ModelRepository, *, engine: EngineChoice = "auto", threads: int = 0, telemetry: Telemetry
+        self,
+        repository: ModelRepository,
+        *,
+        engine: EngineChoice = "auto",
+        threads: int = 0,
+        memory_budget: int = 0,
+        telemetry: Telemetry,
     ) -> None:
         self.repository = repository
-        self.pool: ModelPool[OpenModel] = ModelPool(self._open, self._close)
+        self.pool: ModelPool[ModelKey, OpenModel] = ModelPool(
+            self._open, self._close, max_bytes=memory_budget or None, size_of=self._size
+        )
+        self.lineup = Lineup(repository, self.pool)
         self._engine: EngineChoice = engine
         self._threads = threads
         self._telemetry = telemetry
@@ -144,25 +171,28 @@ class EditorModels:
 
     async def open(self, name: str) -> OpenModel:
         """The model, from memory if it is there. ModelNotFound, ModelNotPulled, DataCorrupted, FailedPrecondition."""
-        return await self.pool.load(name)
+        async with self.lineup.use(name) as opened:
+            return opened
 
     async def preload(self) -> None:
         """Opens and warms every model that is on this machine, so that the first request need not wait."""
         for manifest in await asyncio.to_thread(self.repository.manifests):
             if manifest.task in TASKS and await asyncio.to_thread(self.repository.state, manifest.name) == "READY":
-                opened = await self.open(manifest.name)
-                await opened.run_row({spec.name: _blank(spec) for spec in opened.engine.inputs}, None)
+                await self.lineup.load(manifest.name)
 
     async def close(self) -> None:
         """Fails what waits, lets the running call end and frees all models."""
         await self.pool.close()
         await self._worker.close()
 
-    async def _open(self, name: str) -> OpenModel:
-        return await self._worker.run(self._load, name)
+    async def _size(self, key: ModelKey) -> int:
+        return await asyncio.to_thread(self.repository.weight_bytes, key.reference)
+
+    async def _open(self, key: ModelKey) -> OpenModel:
+        return await self._worker.run(self._load, key.reference)
 
     async def _close(self, opened: OpenModel) -> None:
-        await opened.batcher.close()
+        await opened.graph.close()
         await self._worker.run(opened.engine.close)
         logger.info("model closed", extra={"fields": {"model": opened.ref.name}})
 
@@ -176,49 +206,28 @@ class EditorModels:
             precision=manifest.precision,
             keep_memory=manifest.task not in _HUNGRY,
         )
-        answers = _answers(manifest, engine)
-        batcher = DynamicBatcher[Row, Row](
-            self._worker,
-            lambda rows: _run(engine, answers, rows),
-            key=lambda row: tuple(sorted((name, array.shape) for name, array in row.items())),
-            max_batch=_most_rows(engine, name),
-            telemetry=self._telemetry,
+        _check_axes(engine, manifest.name)
+        graph = BatchedGraph(
+            engine, self._worker, most_calls=_MOST_ROWS, telemetry=self._telemetry, outputs=_answers(manifest)
         )
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
         ref = model_ref(manifest, digest=local.digest, engine=engine.name)
-        return OpenModel(manifest, ref, engine, batcher, local.weight_bytes, self.pool)
+        return OpenModel(manifest, ref, graph, local.weight_bytes, self.lineup)
 
 
-def _answers(manifest: Manifest, engine: Engine) -> tuple[str, ...]:
+def _answers(manifest: Manifest) -> Sequence[str] | None:
     """Names of the outputs that are wanted: those of the manifest, else all."""
-    outputs = manifest.tensors.outputs if manifest.tensors is not None else engine.outputs
-    return tuple(spec.name for spec in outputs)
+    return [spec.name for spec in manifest.tensors.outputs] if manifest.tensors is not None else None
 
 
-def _most_rows(engine: Engine, name: str) -> int:
-    """How many rows share a call: what the first axis of the inputs allows; one where an input has that axis only."""
+def _check_axes(engine: Engine, name: str) -> None:
+    """Nothing if every input has a batch axis, or is a vector; FailedPrecondition for other graphs."""
     if not engine.inputs or not all(spec.shape for spec in engine.inputs):
         taken = ", ".join(str(spec) for spec in engine.inputs) or "nothing"
         raise FailedPrecondition(
             f"model {name} takes {taken}; the editor runs graphs whose inputs all begin with a batch axis",
             reason="UNSUPPORTED_GRAPH",
         )
-    if any(len(spec.shape) == 1 for spec in engine.inputs):
-        return 1
-    return min([_MOST_ROWS, *(spec.shape[0] for spec in engine.inputs if isinstance(spec.shape[0], int))])
-
-
-def _run(engine: Engine, answers: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-    """The wanted outputs for each row; runs on the worker."""
-    batch = {}
-    for spec in engine.inputs:
-        # A vector is no picture of a batch: it is for the one row that such a graph takes.
-        values = rows[0][spec.name] if len(spec.shape) == 1 else np.stack([row[spec.name] for row in rows])
-        batch[spec.name] = values.astype(spec.dtype, copy=False)
-    results = engine.run(batch, answers)
-    return [
-        {name: results[name][index].astype(np.float32, copy=False) for name in answers} for index in range(len(rows))
-    ]
 
 
 def _is_picture(spec: TensorSpec) -> bool:
@@ -229,7 +238,9 @@ def _channels_last(spec: TensorSpec) -> bool:
     return spec.shape[3] == 3 and spec.shape[1] != 3
 
 
-def _blank(spec: TensorSpec) -> Floats:
-    """Zeros of the shape of one row, sizes that vary being small."""
-    shape = spec.shape if len(spec.shape) == 1 else spec.shape[1:]
-    return np.zeros([size if isinstance(size, int) else _WARMING_SIDE for size in shape], np.float32)
+def _blank(spec: TensorSpec) -> Array:
+    """Zeros for one row, sizes that vary being small."""
+    shape = [size if isinstance(size, int) else _WARMING_SIDE for size in spec.shape]
+    if len(shape) > 1:
+        shape[0] = 1
+    return np.zeros(shape, spec.dtype)

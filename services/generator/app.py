@@ -7,12 +7,15 @@ import grpc
 from pydantic import Field
 
 from diptych.images import ImageLimits
+from diptych.inference import open_inference_pb2_grpc
 from diptych.repository import ModelRepository
 from diptych.serving.admission import Admission
 from diptych.serving.config import ServiceConfig
 from diptych.serving.lifecycle import Lifecycle
 from diptych.serving.model_service import SERVICE_NAME as MODEL_SERVICE_NAME
 from diptych.serving.model_service import ModelServicer
+from diptych.serving.open_inference import SERVICE_NAME as OPEN_INFERENCE_NAME
+from diptych.serving.open_inference import OpenInferenceServicer
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
 from diptych.v1 import generator_pb2_grpc, model_pb2_grpc
@@ -49,6 +52,7 @@ async def build(config: GeneratorConfig) -> ServiceServer:
         stages=Stages(config.service),
         max_rows=config.max_rows,
         max_models=config.max_models,
+        memory_budget=config.memory_budget,
         engine=config.engine,
         threads=config.threads,
         telemetry=telemetry,
@@ -66,13 +70,17 @@ async def build(config: GeneratorConfig) -> ServiceServer:
     def add_services(server: grpc.aio.Server) -> None:
         servicer = GeneratorServicer(models, generator, animator, limits)
         generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server)
-        catalog = ModelServicer(repository, models.pool, tasks={TASK})
+        catalog = ModelServicer(models.lineup, tasks={TASK})
         model_pb2_grpc.add_ModelServiceServicer_to_server(catalog, server)
+        tensors = OpenInferenceServicer(
+            models.lineup, admission, tasks={TASK}, lifecycle=lifecycle, telemetry=telemetry
+        )
+        open_inference_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(tensors, server)
 
     return ServiceServer(
         config,
         add_services=add_services,
-        service_names=[SERVICE_NAME, MODEL_SERVICE_NAME],
+        service_names=[SERVICE_NAME, MODEL_SERVICE_NAME, OPEN_INFERENCE_NAME],
         lifecycle=lifecycle,
         telemetry=telemetry,
     )

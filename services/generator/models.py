@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Hashable, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -13,6 +13,8 @@ from diptych.errors import InvalidRequest, ModelNotFound, ModelNotPulled
 from diptych.images import Pixels
 from diptych.repository import ModelRepository
 from diptych.serving.continuous_batcher import ContinuousBatcher, Sketch
+from diptych.serving.graphs import BatchedGraph
+from diptych.serving.lineup import Lineup, ModelKey
 from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import model_ref
 from diptych.serving.telemetry import Telemetry
@@ -61,7 +63,11 @@ class GeneratorModel:
     ref: image_pb2.ModelRef
     pipeline: Pipeline
     memory_bytes: int
+    graphs: Mapping[str, BatchedGraph]
     _keys: dict[tuple[int, int], Hashable] = field(default_factory=dict)
+
+    async def warm_up(self) -> None:
+        """Nothing: it is opened warm."""
 
     def prepare(self, spec: RowSpec) -> ModelRow:
         """A row at its first step."""
@@ -104,7 +110,7 @@ class Stages:
 
 
 class GeneratorModels:
-    """Opens models by name. `default` serves requests that name none."""
+    """Opens models by name, `name@version` or alias. `default` serves requests that name none."""
 
     def __init__(
         self,
@@ -114,6 +120,7 @@ class GeneratorModels:
         stages: Stages,
         max_rows: int,
         max_models: int,
+        memory_budget: int = 0,
         engine: EngineChoice = "auto",
         threads: int = 0,
         telemetry: Telemetry,
@@ -123,7 +130,12 @@ class GeneratorModels:
         self.batcher: ContinuousBatcher[ModelRow] = ContinuousBatcher(
             stages.denoise, step_together, max_rows=max_rows, telemetry=telemetry
         )
-        self.pool: ModelPool[GeneratorModel] = ModelPool(self._open, self._close, max_open=max_models)
+        self.pool: ModelPool[ModelKey, GeneratorModel] = ModelPool(
+            self._open, self._close, max_open=max_models, max_bytes=memory_budget or None, size_of=self._size
+        )
+        self.lineup = Lineup(repository, self.pool)
+        self._telemetry = telemetry
+        self._most_calls = max_rows
         self._default = default
         self._engine: EngineChoice = engine
         self._threads = threads
@@ -135,9 +147,9 @@ class GeneratorModels:
         ModelNotFound, ModelNotPulled, InvalidRequest for a model that does not draw, and what opening raises.
         """
         wanted = name or self._default
-        if self.pool.find(wanted) is None:
+        if self.lineup.find(wanted) is None:
             await asyncio.to_thread(self._check, wanted)
-        async with self.pool.use(wanted) as model:
+        async with self.lineup.use(wanted) as model:
             yield model
 
     async def close(self) -> None:
@@ -146,27 +158,45 @@ class GeneratorModels:
         await self.stages.close()
         await self.pool.close()
 
-    def _check(self, name: str) -> None:
-        manifests = {manifest.name: manifest for manifest in self.repository.manifests()}
-        drawing = [manifest.name for manifest in manifests.values() if manifest.task == TASK]
-        if name not in manifests:
-            raise ModelNotFound(name[:100], drawing)
-        if name not in drawing:
-            task = manifests[name].task
-            raise InvalidRequest.single("spec.model", f"{name} is for {task}; those that draw: {', '.join(drawing)}")
-        if self.repository.state(name) != "READY":
-            raise ModelNotPulled(name)
+    def _check(self, reference: str) -> None:
+        drawing = sorted({manifest.name for manifest in self.repository.manifests() if manifest.task == TASK})
+        try:
+            manifest = self.repository.get(reference)
+        except ModelNotFound:
+            raise ModelNotFound(reference[:100], drawing) from None
+        if manifest.task != TASK:
+            fault = f"{reference} is for {manifest.task}; those that draw: {', '.join(drawing)}"
+            raise InvalidRequest.single("spec.model", fault)
+        if self.repository.state(reference) != "READY":
+            raise ModelNotPulled(reference)
 
-    async def _open(self, name: str) -> GeneratorModel:
+    async def _size(self, key: ModelKey) -> int:
+        return await asyncio.to_thread(self.repository.weight_bytes, key.reference)
+
+    async def _open(self, key: ModelKey) -> GeneratorModel:
         # A thread of its own: those who draw with other models go on meanwhile.
-        model, seconds = await asyncio.to_thread(self._load, name)
+        ref, pipeline, memory_bytes, seconds = await asyncio.to_thread(self._load, key.reference)
+        model = GeneratorModel(ref, pipeline, memory_bytes, self._graphs(pipeline))
         if seconds < _MOST_WARM_UP_SECONDS:
             await self._measure(model)
         return model
 
-    def _load(self, name: str) -> tuple[GeneratorModel, float]:
-        """The model, warm, and how many seconds that took."""
-        local = self.repository.open(name)
+    def _graphs(self, pipeline: Pipeline) -> dict[str, BatchedGraph]:
+        """Each graph alone, on the thread of its stage."""
+        graphs = {}
+        for part, engine in pipeline.engines.items():
+            worker = self.stages.denoise
+            if part.startswith("text_encoder") or part == "vae_encoder":
+                worker = self.stages.encode
+            elif part == "vae_decoder":
+                worker = self.stages.decode
+            place = part.replace("/", ".")
+            graphs[place] = BatchedGraph(engine, worker, most_calls=self._most_calls, telemetry=self._telemetry)
+        return graphs
+
+    def _load(self, reference: str) -> tuple[image_pb2.ModelRef, Pipeline, int, float]:
+        """How records name the model, its pipeline, warm, its bytes, and how many seconds warming took."""
+        local = self.repository.open(reference)
         preview = local.manifest.preview
         pipeline = open_pipeline(
             local.directory,
@@ -180,8 +210,8 @@ class GeneratorModels:
         began = time.monotonic()
         pipeline.warm_up()
         seconds = time.monotonic() - began
-        logger.info("model open", extra={"fields": {"model": name, "engine": pipeline.engine_name}})
-        return GeneratorModel(ref, pipeline, local.weight_bytes), seconds
+        logger.info("model open", extra={"fields": {"model": reference, "engine": pipeline.engine_name}})
+        return ref, pipeline, local.weight_bytes, seconds
 
     async def _measure(self, model: GeneratorModel) -> None:
         """Draws two rows of nothing, so that the time of steps, alone and shared, is known to the first caller."""
@@ -197,5 +227,6 @@ class GeneratorModels:
                 pass
 
     async def _close(self, model: GeneratorModel) -> None:
+        await asyncio.gather(*(graph.close() for graph in model.graphs.values()))
         await asyncio.to_thread(model.pipeline.close)
         logger.info("model closed", extra={"fields": {"model": model.ref.name}})

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,17 @@ EDITOR_OPERATIONS = [
 
 def test_stubs_are_what_the_protos_generate(tmp_path: Path) -> None:
     subprocess.run([sys.executable, ROOT / "protos/generate.py", "--out", tmp_path], check=True)
-    fresh = {path.name: path.read_bytes() for path in (tmp_path / "diptych/v1").iterdir()}
-    committed = {path.name: path.read_bytes() for path in (ROOT / "diptych/v1").glob("*_pb2*") if path.suffix != ".pyc"}
+    folders = ("diptych/v1", "diptych/inference")
+    fresh = {name: (tmp_path / name).read_bytes() for name in _stubs(tmp_path, folders)}
+    committed = {name: (ROOT / name).read_bytes() for name in _stubs(ROOT, folders)}
     assert fresh.keys() == committed.keys()
     stale = [name for name in fresh if fresh[name] != committed[name]]
     assert not stale, f"run `make protos`: {stale}"
+
+
+def _stubs(root: Path, folders: Sequence[str]) -> list[str]:
+    found = [path for folder in folders for path in (root / folder).glob("*_pb2*") if path.suffix != ".pyc"]
+    return sorted(str(path.relative_to(root)) for path in found)
 
 
 def test_every_operation_of_the_design_has_its_message() -> None:

@@ -17,6 +17,10 @@ class Opened:
     ref: image_pb2.ModelRef
     memory_bytes: int = 1
     closed: bool = False
+    warmed: bool = False
+
+    async def warm_up(self) -> None:
+        self.warmed = True
 
 
 @dataclass
@@ -48,7 +52,7 @@ class Shelf:
         self.log.append(f"-{opened.ref.name}")
 
 
-def state(pool: ModelPool[Opened], name: str) -> int | None:
+def state(pool: ModelPool[str, Opened], name: str) -> int | None:
     known = pool.state(name)
     return None if known is None else known[0]
 
@@ -159,7 +163,9 @@ VISIT = st.tuples(
 @settings(max_examples=60, deadline=None)
 @given(visits=st.lists(VISIT, max_size=12), max_open=st.integers(1, 3))
 def test_nobody_ever_works_with_a_closed_model(visits: list[tuple[int, str, int, bool, bool]], max_open: int) -> None:
-    async def visit(pool: ModelPool[Opened], before: int, name: str, stay: int, unloads: bool, leaves: bool) -> None:
+    async def visit(
+        pool: ModelPool[str, Opened], before: int, name: str, stay: int, unloads: bool, leaves: bool
+    ) -> None:
         await ticks(before)
         if unloads:
             await pool.unload(name)

@@ -4,7 +4,8 @@ from typing import Any, cast
 import grpc
 import pytest
 
-from diptych.errors import DataCorrupted, InvalidRequest, ModelNotPulled, NotFound
+from diptych.errors import DataCorrupted, InvalidRequest, ModelNotFound, ModelNotPulled, NotFound
+from diptych.serving.lineup import Lineup, ModelKey
 from diptych.serving.model_pool import ModelPool
 from diptych.serving.model_service import ModelServicer
 from diptych.v1 import image_pb2, model_pb2
@@ -23,19 +24,33 @@ class Manifest:
     description: str = "A toy."
     precision: str = "fp32"
     defaults: dict[str, Any] = field(default_factory=dict)
+    digest: str = "sha256:00"
+    paths: tuple[str, ...] = ("model.onnx",)
+    sources: tuple[str, ...] = ("file",)
 
 
 class Catalog:
     def manifests(self) -> list[Manifest]:
         return [
-            Manifest("zoom", "upscale", defaults={"scale": 4, "mode": "photo"}),
             Manifest("cut", "matting"),
             Manifest("far", "matting"),
             Manifest("words", "text-embedding"),
+            Manifest("zoom", "upscale", "0.9", digest="sha256:99"),
+            Manifest("zoom", "upscale", defaults={"scale": 4, "mode": "photo"}, sources=("npm:zoom@3", "file")),
         ]
 
-    def state(self, name: str) -> str:
-        return "NOT_PULLED" if name == "far" else "READY"
+    def get(self, reference: str) -> Manifest:
+        name, _, version = self.aliases().get(reference, reference).partition("@")
+        for entry in self.manifests():
+            if entry.name == name and entry.version == (version or "1.0"):
+                return entry
+        raise ModelNotFound(reference)
+
+    def state(self, reference: str) -> str:
+        return "NOT_PULLED" if reference == "far@1.0" else "READY"
+
+    def aliases(self) -> dict[str, str]:
+        return {"larger": "zoom", "speak": "words"}
 
 
 @dataclass
@@ -43,11 +58,14 @@ class Opened:
     ref: image_pb2.ModelRef
     memory_bytes: int = 7
 
+    async def warm_up(self) -> None:
+        pass
 
-async def open_model(name: str) -> Opened:
-    if name == "cut":
+
+async def open_model(key: ModelKey) -> Opened:
+    if key.name == "cut":
         raise DataCorrupted("cut/model.onnx is damaged")
-    return Opened(image_pb2.ModelRef(name=name, version="1.0", digest="sha256:00", engine="fake"))
+    return Opened(image_pb2.ModelRef(name=key.name, version=key.version, digest=key.digest, engine="fake"))
 
 
 async def close_model(opened: Opened) -> None:
@@ -56,9 +74,9 @@ async def close_model(opened: Opened) -> None:
 
 @pytest.fixture
 async def servicer() -> ModelServicer:
-    pool = ModelPool(open_model, close_model)
-    await pool.load("zoom")
-    return ModelServicer(Catalog(), pool, tasks={"upscale", "matting"})
+    lineup = Lineup(Catalog(), ModelPool(open_model, close_model))
+    await lineup.load("zoom")
+    return ModelServicer(lineup, tasks={"upscale", "matting"})
 
 
 async def test_models_of_this_service_by_name_with_their_state(servicer: ModelServicer) -> None:
@@ -66,17 +84,42 @@ async def test_models_of_this_service_by_name_with_their_state(servicer: ModelSe
     assert [(model.ref.name, model.state) for model in models] == [
         ("cut", model_pb2.MODEL_STATE_AVAILABLE),
         ("far", model_pb2.MODEL_STATE_NOT_PULLED),
+        ("zoom", model_pb2.MODEL_STATE_AVAILABLE),
         ("zoom", model_pb2.MODEL_STATE_READY),
     ]
     assert "diptych models pull far" in models[1].detail
     assert models[0].ref.kind == image_pb2.MODEL_KIND_EDITING
-    assert models[2].ref.digest == "sha256:00"
-    assert dict(models[2].defaults) == {"scale": "4", "mode": "photo"}
+    old, zoom = models[2:]
+    assert (old.ref.version, old.default_version, list(old.aliases)) == ("0.9", False, [])
+    assert (zoom.ref.version, zoom.default_version, list(zoom.aliases)) == ("1.0", True, ["larger"])
+    assert (zoom.ref.digest, zoom.ref.engine, zoom.memory_bytes, zoom.license) == ("sha256:00", "fake", 7, "MIT")
+    assert list(zoom.sources) == ["npm:zoom@3", "file"]
+    assert dict(zoom.defaults) == {"scale": "4", "mode": "photo"}
+
+
+async def test_the_memory_that_all_take_and_may_take() -> None:
+    async def size(key: ModelKey) -> int:
+        return 7
+
+    lineup = Lineup(Catalog(), ModelPool(open_model, close_model, max_bytes=20, size_of=size))
+    for reference in ("zoom", "zoom@0.9", "words"):
+        await lineup.load(reference)
+    answer = await ModelServicer(lineup, tasks={"upscale"}).ListModels(model_pb2.ListModelsRequest(), NO_CONTEXT)
+    assert (answer.memory_bytes, answer.memory_budget_bytes) == (14, 20)
+
+
+async def test_versions_side_by_side_and_other_names(servicer: ModelServicer) -> None:
+    old = (await servicer.LoadModel(model_pb2.LoadModelRequest(name="zoom", version="0.9"), NO_CONTEXT)).model
+    assert (old.state, old.ref.digest) == (model_pb2.MODEL_STATE_READY, "sha256:99")
+    aliased = (await servicer.GetModel(model_pb2.GetModelRequest(name="larger"), NO_CONTEXT)).model
+    assert (aliased.ref.version, aliased.state) == ("1.0", model_pb2.MODEL_STATE_READY)
+    with pytest.raises(NotFound):
+        await servicer.GetModel(model_pb2.GetModelRequest(name="speak"), NO_CONTEXT)
 
 
 async def test_models_for_one_task(servicer: ModelServicer) -> None:
     models = (await servicer.ListModels(model_pb2.ListModelsRequest(task="upscale"), NO_CONTEXT)).models
-    assert [model.ref.name for model in models] == ["zoom"]
+    assert [model.ref.name for model in models] == ["zoom", "zoom"]
 
 
 async def test_one_model(servicer: ModelServicer) -> None:

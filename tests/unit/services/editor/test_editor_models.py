@@ -92,5 +92,5 @@ async def test_preload_warms_graphs_of_every_form(models: EditorModels, tmp_path
     repository = ModelRepository([tmp_path / "models"], tmp_path / "cache")
     warmed = EditorModels(repository, threads=1, telemetry=Telemetry("editor"))
     await warmed.preload()
-    assert all(warmed.pool.find(name) is not None for name in ("free", "last", "pair"))
+    assert all(warmed.lineup.find(name) is not None for name in ("free", "last", "pair"))
     await warmed.close()

@@ -1,0 +1,1 @@
+"""Stubs of the Open Inference Protocol, generated from `protos/diptych/inference` by `make protos`."""

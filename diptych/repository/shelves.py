@@ -1,0 +1,123 @@
+"""Which models there are under the roots, in which versions, which of them is the default, and their other names.
+
+ROOT/NAME/manifest.toml            a model, one version
+ROOT/NAME/VERSION/manifest.toml    a model, as many versions as there are folders
+ROOT/repository.toml               optional: default versions and aliases
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diptych.errors import FailedPrecondition, ModelNotFound
+from diptych.repository.manifest import FILE_NAME, Manifest, Name, Reference, Version, describe_faults, read_manifest
+
+SETTINGS_NAME = "repository.toml"
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Model -> the version that serves whoever names none; without an entry the newest does.
+    default_versions: dict[Name, Version] = Field(default_factory=dict)
+    # Another name -> NAME or NAME@VERSION.
+    aliases: dict[Name, Reference] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A model's manifest and the folder where it lies."""
+
+    manifest: Manifest
+    folder: Path
+
+
+class Shelves:
+    """Models under `roots`; an earlier root wins over a later one. Reads the disk on every call."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = tuple(roots)
+
+    def all(self) -> list[Shelved]:
+        """Every version of every model, by name and version; FailedPrecondition if a manifest is at fault."""
+        names = {folder.name for root in self._roots for folder in root.iterdir() if _folders(folder)}
+        return [shelved for name in sorted(names) for shelved in self.versions(name)]
+
+    def versions(self, name: str) -> list[Shelved]:
+        """All versions of one model, the oldest first; empty when there is none."""
+        found: dict[str, Shelved] = {}
+        for root in self._roots:
+            for folder in _folders(root / name):
+                shelved = Shelved(read_manifest(folder), folder)
+                found.setdefault(shelved.manifest.version, shelved)
+        return [found[version] for version in sorted(found, key=_age)]
+
+    def find(self, reference: str) -> Shelved:
+        """The model of a reference: NAME, NAME@VERSION, or an alias; ModelNotFound lists what there is."""
+        name, _, version = reference.partition("@")
+        aliased = self.aliases().get(name)
+        if aliased is not None:
+            name, _, fixed = aliased.partition("@")
+            version = version or fixed
+        versions = self.versions(name)
+        version = version or self._default(name, versions)
+        for shelved in versions:
+            if shelved.manifest.version == version:
+                return shelved
+        if versions:
+            raise ModelNotFound(reference, [f"{name}@{one.manifest.version}" for one in versions])
+        raise ModelNotFound(reference, {one.manifest.name for one in self.all()})
+
+    def aliases(self) -> dict[str, str]:
+        """Other names, and the reference that each stands for. No model's own name is among them."""
+        found: dict[str, str] = {}
+        for root in reversed(self._roots):
+            for alias, reference in _settings(root).aliases.items():
+                if not any(_folders(each / alias) for each in self._roots):
+                    found[alias] = reference
+        return found
+
+    def _default(self, name: str, versions: Sequence[Shelved]) -> str:
+        """The version that the settings name; else the newest of the earliest root that has the model."""
+        for root in self._roots:
+            chosen = _settings(root).default_versions.get(name)
+            if chosen is not None:
+                return chosen
+        for root in self._roots:
+            newest = [one.manifest.version for one in versions if one.folder.is_relative_to(root)]
+            if newest:
+                return newest[-1]
+        return ""
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Where manifests of a model lie below its folder."""
+    return [path.parent for path in (folder / FILE_NAME, *sorted(folder.glob(f"*/{FILE_NAME}"))) if path.is_file()]
+
+
+def _settings(root: Path) -> _Settings:
+    path = root / SETTINGS_NAME
+    if not path.is_file():
+        return _Settings()
+    try:
+        return _Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        faults = describe_faults(error)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        faults = [f"is not TOML: {error}"]
+    text = "\n".join(f"{SETTINGS_NAME}: {fault}" for fault in faults)
+    raise FailedPrecondition(text, reason="REPOSITORY_INVALID")
+
+
+def _age(version: str) -> list[tuple[int, int, str]]:
+    """Orders versions by their numbers, as people read them; 1.0-rc1 comes before 1.0."""
+    parts = re.findall(r"\d+|[A-Za-z]+", version.partition("+")[0])
+    order: Mapping[bool, int] = {True: 1, False: -1}
+    key = [
+        (order[part.isdigit()], int(part) if part.isdigit() else 0, "" if part.isdigit() else part) for part in parts
+    ]
+    return [*key, (0, 0, version)]
