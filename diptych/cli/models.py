@@ -1,6 +1,8 @@
-"""`diptych models list|pull|verify|import`: the models on this machine. No service needs to run."""
+"""`diptych models list|pull|import|verify|bench|remove`: the models on this machine. No service needs to run."""
 
+import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +16,13 @@ from diptych.errors import DiptychError, FailedPrecondition, InvalidRequest, Mod
 if TYPE_CHECKING:
     from diptych.repository import ModelRepository
 
-models = typer.Typer(no_args_is_help=True, help="List, obtain, check and import the models on this machine.")
+models = typer.Typer(
+    no_args_is_help=True, help="List, obtain, import, check, time and remove the models on this machine."
+)
 
-Names = Annotated[list[str] | None, typer.Argument(help="Models; none means all.", show_default=False)]
+Names = Annotated[
+    list[str] | None, typer.Argument(help="Models, NAME or NAME@VERSION; none means all.", show_default=False)
+]
 Folder = Annotated[
     Path | None, typer.Option("--models", help="Folder of manifests. Default: DIPTYCH_MODELS, else the clone's.")
 ]
@@ -29,13 +35,20 @@ Cache = Annotated[
 def list_models(json: AsJson = False, folder: Folder = None, cache: Cache = None) -> None:
     """List the models, their kind, licence, and whether their files are here."""
     repository = _open(folder, cache)
-    found = [(manifest, repository.state(manifest.name)) for manifest in repository.manifests()]
+    aliases = repository.aliases()
+    found = []
+    for manifest in repository.manifests():
+        reference = f"{manifest.name}@{manifest.version}"
+        default = repository.get(manifest.name).version == manifest.version
+        found.append((manifest, repository.state(reference), default))
     if json:
         terminal.print_json(
             [
                 {
                     "name": manifest.name,
                     "version": manifest.version,
+                    "default_version": default,
+                    "aliases": [alias for alias, target in aliases.items() if repository.get(target) == manifest],
                     "kind": manifest.kind,
                     "task": manifest.task,
                     "license": manifest.license,
@@ -43,12 +56,13 @@ def list_models(json: AsJson = False, folder: Folder = None, cache: Cache = None
                     "state": state,
                     "description": manifest.description,
                     "origin": manifest.origin,
+                    "sources": manifest.sources,
                 }
-                for manifest, state in found
+                for manifest, state, default in found
             ]
         )
         return
-    rows = [(m.name, m.version, m.kind, m.task, m.license, state) for m, state in found]
+    rows = [(m.name, m.version, m.kind, m.task, m.license, state) for m, state, _ in found]
     columns = ("model", "version", "kind", "task", "licence", "state")
     terminal.show_table(terminal.console(), columns, rows)
 
@@ -98,7 +112,13 @@ def verify(names: Names = None, json: AsJson = False, folder: Folder = None, cac
 
 @models.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="A diffusers folder, or one with ONNX graphs in the same layout.")],
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A diffusers folder, or one with ONNX graphs in the same layout; hub:OWNER/NAME[@REVISION] or "
+            "s3://BUCKET/PREFIX for one that is elsewhere."
+        ),
+    ],
     name: Annotated[str, typer.Option(help="What the model shall be called here.")],
     license: Annotated[str, typer.Option(help="Licence of the weights; only you know it.")] = "unknown: user's",
     lora: Annotated[
@@ -118,12 +138,14 @@ def import_(
     try:
         from diptych.export import ImportOptions, import_model
         from diptych.repository.repository import users_models
+        from diptych.repository.sources import fetch_model, is_address
     except ModuleNotFoundError as missing:
         raise FailedPrecondition(
             f"imports need {missing.name}, which is not installed; run: pip install 'diptych[serve,export]'",
             reason="NO_EXPORT_EXTRA",
         ) from None
-    if name in {manifest.name for manifest in _open(None, None).manifests()}:
+    repository = _open(None, None)
+    if name in {manifest.name for manifest in repository.manifests()}:
         raise FailedPrecondition(f"there is a model {name} already; choose another name", reason="MODEL_EXISTS")
     out = terminal.console(stderr=True)
     options = ImportOptions(
@@ -134,9 +156,74 @@ def import_(
         clip_skip=clip_skip,
         num_inference_steps=steps,
         guidance_scale=guidance,
+        origin=f"Imported from {path}." if is_address(path) else "Imported from a folder of the user's.",
     )
-    made = import_model(path, folder or users_models(), options, progress=lambda text: out.print(text, soft_wrap=True))
+
+    def tell(sentence: str) -> None:
+        out.print(sentence, soft_wrap=True)
+
+    downloads = repository.downloads(name)
+    source = Path(path)
+    if is_address(path):
+        source = fetch_model(path, downloads / path.rstrip("/").rpartition("/")[2].partition("@")[0], tell)
+    made = import_model(source, folder or users_models(), options, progress=tell)
+    shutil.rmtree(downloads, ignore_errors=True)
     out.print(f"{name} is ready in {made}", soft_wrap=True)
+
+
+@models.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(help="Models, NAME or NAME@VERSION.")],
+    force: Annotated[bool, typer.Option(help="Also a model that others need.")] = False,
+    json: AsJson = False,
+    folder: Folder = None,
+    cache: Cache = None,
+) -> None:
+    """Delete the pulled files of models, or models that you imported. What is pulled can be pulled again."""
+    repository = _open(folder, cache)
+    results = _each(
+        repository, names, lambda name: f"{repository.remove(name, force=force) / 1e6:.1f} MB free", as_json=json
+    )
+    if not json:
+        terminal.show_table(terminal.console(), ("model", "removed"), results)
+
+
+@models.command()
+def bench(
+    names: Names = None,
+    batch: Annotated[int, typer.Option(min=1, max=64, help="Samples in a run, where the graph takes several.")] = 1,
+    size: Annotated[int, typer.Option(min=1, max=8192, help="What sizes that vary are set to.")] = 256,
+    runs: Annotated[int, typer.Option(min=1, max=10_000, help="Timed runs of each graph.")] = 10,
+    threads: Annotated[int, typer.Option(min=0, help="Threads of an engine; 0 leaves it to the engine.")] = 0,
+    json: AsJson = False,
+    folder: Folder = None,
+    cache: Cache = None,
+) -> None:
+    """Time every graph of the models on this machine, alone and warm. Without names, models not here are left out."""
+    repository = _open(folder, cache)
+    from diptych.engines.bench import time_graph
+
+    timings = []
+    for name in names or [manifest.name for manifest in repository.manifests()]:
+        if not names and repository.state(name) != "READY":
+            continue
+        local = repository.open(name)
+        for path in local.manifest.paths:
+            if path.endswith(".onnx"):
+                timed = time_graph(
+                    local.path(path), batch=batch, size=size, runs=runs, threads=threads,
+                    precision=local.manifest.precision,
+                )  # fmt: skip
+                timings.append((f"{local.manifest.name}@{local.manifest.version}", path, timed))
+    if json:
+        terminal.print_json([{"model": model, "graph": path, **asdict(timed)} for model, path, timed in timings])
+        return
+    rows = [
+        (model, path, timed.provider, f"{timed.median_ms:.1f} ms", f"{timed.p95_ms:.1f} ms", f"{timed.first_ms:.1f} ms")
+        for model, path, timed in timings
+    ]
+    columns = ("model", "graph", "provider", "median", "p95", "first run")
+    terminal.show_table(terminal.console(), columns, rows)
 
 
 def _kind_and_folder(text: str) -> tuple[str, Path]:

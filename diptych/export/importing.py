@@ -37,6 +37,7 @@ class ImportOptions:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     tolerance: float = TOLERANCE
+    origin: str = "Imported from a folder of the user's."
 
 
 def import_model(
@@ -77,7 +78,7 @@ def import_model(
                 name=options.name,
                 description=_description(family, made),
                 license=options.license,
-                origin="Imported from a folder of the user's.",
+                origin=options.origin,
                 defaults={**defaults, "width": width, "height": height},
                 inputs=inputs,
                 outputs=outputs,

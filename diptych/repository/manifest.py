@@ -114,7 +114,34 @@ class NpmSource(_Table):
         return f"npm:{self.package}@{self.version}"
 
 
+class HubSource(_Table):
+    """A file of a model hub's repository, at a revision: a commit, so that it never changes, or a branch or tag."""
+
+    type: Literal["hub"]
+    repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?$")]
+    revision: Text = "main"
+    path: RelativePath
+
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return f"hub:{self.repository}@{self.revision}"
+
+
+class ObjectSource(_Table):
+    """An object in a store, such as `s3://bucket/models/unet.onnx`; credentials come from the environment."""
+
+    type: Literal["object"]
+    url: Annotated[str, StringConstraints(pattern=r"^(s3|gs|az)://[^/?#]+/[^?#]+$|^file:///[^?#]+$")]
+
+    @property
+    def place(self) -> str:
+        """What lists show of it."""
+        return self.url.rpartition("/")[0]
+
+
 PackageSource = PythonSource | NpmSource
+RemoteSource = HubSource | ObjectSource
 
 
 class JoinConversion(_Table):
@@ -156,7 +183,10 @@ class FileEntry(_Table):
 
     path: ModelPath
     sha256: Sha256
-    source: Annotated[RepositorySource | ModelSource | PythonSource | NpmSource, Field(discriminator="type")]
+    source: Annotated[
+        RepositorySource | ModelSource | PythonSource | NpmSource | HubSource | ObjectSource,
+        Field(discriminator="type"),
+    ]
     conversion: Annotated[Conversion, Field(discriminator="type")] | None = None
 
     @model_validator(mode="after")

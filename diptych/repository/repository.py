@@ -15,14 +15,23 @@ from platformdirs import user_cache_path, user_data_path
 import diptych
 from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotPulled
 from diptych.repository.conversions import convert
-from diptych.repository.manifest import FileEntry, Manifest, Member, ModelSource, PackageSource, RepositorySource
+from diptych.repository.manifest import (
+    FileEntry,
+    Manifest,
+    Member,
+    ModelSource,
+    PackageSource,
+    RemoteSource,
+    RepositorySource,
+)
 from diptych.repository.shelves import Shelved, Shelves
-from diptych.repository.sources import by_package, fetch
+from diptych.repository.sources import by_package, fetch, fetch_remote
 from diptych.repository.verify import check_content, check_hash
 
 ModelState = Literal["READY", "NOT_PULLED"]
 Progress = Callable[[str], None]
 
+_DOWNLOADS = ".downloads"
 _WEIGHTS = (".onnx", ".safetensors")
 
 
@@ -144,6 +153,10 @@ class ModelRepository:
         shutil.rmtree(directory)
         return freed
 
+    def downloads(self, name: str) -> Path:
+        """Where what is being imported as `name` is downloaded to."""
+        return self._cache.parent / "downloads" / name
+
     def _needing(self, shelved: Shelved) -> list[str]:
         """Names of the models, here, that need this one."""
         found = set()
@@ -203,6 +216,7 @@ class ModelRepository:
                 # The directory's name holds the digest, so what stood there was a damaged copy of the same bytes.
                 shutil.rmtree(directory, ignore_errors=True)
                 complete.rename(directory)
+            shutil.rmtree(shelf / _DOWNLOADS, ignore_errors=True)
         megabytes = sum(directory.joinpath(path).stat().st_size for path in manifest.paths) / 1e6
         progress(f"{manifest.name} {manifest.version} is ready ({megabytes:.1f} MB)")
 
@@ -232,6 +246,9 @@ class ModelRepository:
                 shutil.copyfile(own, target)
             elif isinstance(source, ModelSource):
                 _link(self._other_file(source), target)
+            elif isinstance(source, RemoteSource):
+                # Outside of `work`, which goes with a failure: the next pull goes on from here.
+                _link(fetch_remote(source, work.parent / _DOWNLOADS, progress), target)
             elif entry.conversion is None:
                 _link(members[entry.path][source.members[0].path], target)
             else:

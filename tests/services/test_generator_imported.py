@@ -14,6 +14,7 @@ from diptych.v1 import generator_pb2 as v1
 from diptych.v1 import image_pb2
 from services.generator.app import GeneratorConfig, build
 from services.generator.constraints import edges
+from tests.weight_server import hub
 
 RAW = image_pb2.OutputOptions(format=image_pb2.IMAGE_FORMAT_RAW)
 PICTURE = np.zeros((80, 80, 3), np.uint8)
@@ -29,10 +30,17 @@ def test_edges_are_lines_where_colours_meet() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-async def test_an_imported_model_is_served(toys: Toys, tmp_path: Path) -> None:
+async def test_an_imported_model_is_served(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the name of its hub repository, from a server that speaks the hub's protocol."""
+    monkeypatch.setenv("DIPTYCH_CACHE", str(tmp_path / "cache"))
+    source = toys.source("sd")
+    files = {str(path.relative_to(source)): path.read_bytes() for path in source.rglob("*") if path.is_file()}
     net = write_controlnet(tmp_path / "net")
-    arguments = ["models", "import", str(toys.source("sd")), "--name", "mine", "--into", str(tmp_path / "models")]
-    assert run_command([*arguments, "--controlnet", f"edges={net}", "--license", "MIT"]) == 0
+    arguments = ["models", "import", "hub:ada/sd", "--name", "mine", "--into", str(tmp_path / "models")]
+    with hub({"ada/sd": files}, monkeypatch):
+        assert run_command([*arguments, "--controlnet", f"edges={net}", "--license", "MIT"]) == 0
+    assert "Imported from hub:ada/sd." in (tmp_path / "models/mine/manifest.toml").read_text()
+    assert not (tmp_path / "cache/downloads/mine").exists()
     assert run_command([*arguments, "--controlnet", "edges"]) != 0
     config = GeneratorConfig(port=0, models=tmp_path / "models", model="mine", threads=1)
     picture = images.to_message(PICTURE)
