@@ -1,10 +1,12 @@
 """Sharpness back, as much as the picture's own edges lack."""
 
+import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
-from diptych.images import Pixels
+from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
@@ -14,16 +16,21 @@ from services.editor.faults import Faults
 from services.editor.models import OpenModel
 from services.editor.noise import measure_noise
 from services.editor.operations.denoise import merge, needed_pixels, visible_colors
+from services.editor.smooth_parts import half
 from services.editor.tiling import count_tiles, run_tiled
 
-_OVERLAP = 64
+_OVERLAP = 48
 _NEUTRAL = 0.5
 # Blurs outside are taken for the nearest of these, pixels: below, a picture is sharp; above, what is lost is lost.
 _LEAST_BLUR, _MOST_BLUR = 0.6, 3.0
 # At full strength the blur is taken for this much wider than it was measured.
 _WIDER = 1.35
+# From this blur on, nothing finer than two pixels is left to be found: half the size gives as good a result or a better
+# one, at a quarter of the cost. There the blur is half as wide, but for what halving itself adds (a box of two pixels).
+_HALF_FROM, _HALVING = 1.7, 0.25
 # Rounding to whole numbers is noise, too.
 _LEAST_NOISE = 1.2
+_LEAST_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -51,15 +58,34 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     model = await context.model(parameters.model)
     context.method("half-quadratic-splitting", "opencv")
     colors = await context.compute(visible_colors, image)
-    sharp = await _sharpened(colors, blur, noise / 255, model, context, image)
+    needed = needed_pixels(image, context.selection)
+    if blur >= _HALF_FROM and min(image.shape[:2]) >= _LEAST_SIDE:
+        sharp = await _at_half(colors, blur, noise, model, context, needed)
+    else:
+        sharp = await _sharpened(colors, blur, noise / 255, model, context, needed)
     share = min(1.0, parameters.strength / _NEUTRAL)
     return await context.compute(merge, image, sharp, share, context.selection)
 
 
-async def _sharpened(
-    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, image: Pixels
+async def _at_half(
+    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, needed: Mask | None
 ) -> Pixels:
-    needed = needed_pixels(image, context.selection)
+    """The picture sharpened at half the size, and enlarged."""
+    small = await context.compute(half, colors)
+    less = max((await context.compute(measure_noise, small)).typical, _LEAST_NOISE / 2)
+    narrower = math.sqrt(blur**2 + _HALVING) / 2
+    wanted = None if needed is None else half(needed)
+    sharp = await _sharpened(small, narrower, less / 255, model, context, wanted)
+    return await context.compute(_enlarged, sharp, colors.shape[1], colors.shape[0])
+
+
+def _enlarged(picture: Pixels, width: int, height: int) -> Pixels:
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+async def _sharpened(
+    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, needed: Mask | None
+) -> Pixels:
     height, width = colors.shape[:2]
     overlap = min(_OVERLAP, context.tile // 2)
     progress = TileProgress(context.progress, count_tiles(width, height, tile=context.tile, overlap=overlap))
@@ -68,7 +94,7 @@ async def _sharpened(
         rows, columns = planes.shape[1:]
         seen = np.pad(planes, ((0, 0), (0, rows % 2), (0, columns % 2)), mode="edge")
         deconvolution = await context.compute(Deconvolution, seen, blur, noise)
-        for sigma in sigmas(noise):
+        for sigma in sigmas(noise, height * width):
             seen = await context.compute(deconvolution.step, seen, sigma)
             seen = await denoise_planes(seen, np.full(seen.shape[1:], sigma, np.float32), model, context.deadline)
         return seen[:, :rows, :columns]
