@@ -141,8 +141,8 @@ TASKS = (
 _PAGE = """# How near degraded photographs come to what they were
 
 {machine}. Made by `python -m benchmarks.restoration`: {photos} photographs of at most {side} pixels that scikit-image
-and scikit-learn ship, degraded, mended by the editor over gRPC, compared with themselves; means. Higher is better for PSNR
-(dB) and SSIM; lower for the feature distance, which is LPIPS's formula on the features of a classifier (MobileNetV2),
+and scikit-learn ship, degraded, mended by the editor over gRPC, compared with themselves; means. Higher is better for
+PSNR (dB) and SSIM, lower for the feature distance: LPIPS's formula on the features of a classifier (MobileNetV2),
 without weights fitted to people's judgements. The baseline is OpenCV's non-local means told the true noise, the best of
 sixteen unsharp masks chosen by looking at the original, or bicubic enlarging.
 

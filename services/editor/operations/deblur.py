@@ -11,15 +11,16 @@ from diptych.v1 import editor_pb2
 from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
 from services.editor.deblurring import Deconvolution, measure_blur, sigmas
-from services.editor.denoising import DEFAULT_MODEL, TileProgress, denoise_planes
+from services.editor.denoising import DEFAULT_MODEL, TileProgress, denoise_planes, denoise_smooth
 from services.editor.faults import Faults
 from services.editor.models import OpenModel
-from services.editor.noise import measure_noise
+from services.editor.noise import Noise, measure_noise
 from services.editor.operations.denoise import merge, needed_pixels, visible_colors
-from services.editor.smooth_parts import half
+from services.editor.smooth_parts import half, only_noise
 from services.editor.tiling import count_tiles, run_tiled
 
-_OVERLAP = 48
+# Large tiles: what they overlap by is worked on in every round.
+_OVERLAP, _TILES = 48, 2
 _NEUTRAL = 0.5
 # Blurs outside are taken for the nearest of these, pixels: below, a picture is sharp; above, what is lost is lost.
 _LEAST_BLUR, _MOST_BLUR = 0.6, 3.0
@@ -49,8 +50,8 @@ def read(message: editor_pb2.Deblur, faults: Faults) -> Parameters:
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
     """The picture sharpened; alpha stays, and so does every pixel outside the selection."""
     context.note(strength=parameters.strength, model=parameters.model)
-    noise = max((await context.compute(measure_noise, image)).typical, _LEAST_NOISE)
-    blur = await context.compute(measure_blur, image, noise)
+    noise = (await context.compute(measure_noise, image)).at_least(_LEAST_NOISE)
+    blur = await context.compute(measure_blur, image, noise.typical)
     if parameters.strength == 0 or blur is None:
         return image
     beyond = max(0.0, parameters.strength - _NEUTRAL) / (1 - _NEUTRAL)
@@ -60,22 +61,20 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     colors = await context.compute(visible_colors, image)
     needed = needed_pixels(image, context.selection)
     if blur >= _HALF_FROM and min(image.shape[:2]) >= _LEAST_SIDE:
-        sharp = await _at_half(colors, blur, noise, model, context, needed)
+        sharp = await _at_half(colors, blur, model, context, needed)
     else:
-        sharp = await _sharpened(colors, blur, noise / 255, model, context, needed)
+        sharp = await _sharpened(colors, blur, noise, model, context, needed)
     share = min(1.0, parameters.strength / _NEUTRAL)
     return await context.compute(merge, image, sharp, share, context.selection)
 
 
-async def _at_half(
-    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, needed: Mask | None
-) -> Pixels:
+async def _at_half(colors: Pixels, blur: float, model: OpenModel, context: EditContext, needed: Mask | None) -> Pixels:
     """The picture sharpened at half the size, and enlarged."""
     small = await context.compute(half, colors)
-    less = max((await context.compute(measure_noise, small)).typical, _LEAST_NOISE / 2)
+    noise = (await context.compute(measure_noise, small)).at_least(_LEAST_NOISE / 2)
     narrower = math.sqrt(blur**2 + _HALVING) / 2
     wanted = None if needed is None else half(needed)
-    sharp = await _sharpened(small, narrower, less / 255, model, context, wanted)
+    sharp = await _sharpened(small, narrower, noise, model, context, wanted)
     return await context.compute(_enlarged, sharp, colors.shape[1], colors.shape[0])
 
 
@@ -84,17 +83,21 @@ def _enlarged(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 async def _sharpened(
-    colors: Pixels, blur: float, noise: float, model: OpenModel, context: EditContext, needed: Mask | None
+    colors: Pixels, blur: float, noise: Noise, model: OpenModel, context: EditContext, needed: Mask | None
 ) -> Pixels:
     height, width = colors.shape[:2]
-    overlap = min(_OVERLAP, context.tile // 2)
-    progress = TileProgress(context.progress, count_tiles(width, height, tile=context.tile, overlap=overlap))
+    tile = _TILES * context.tile
+    overlap = min(_OVERLAP, tile // 2)
+    progress = TileProgress(context.progress, count_tiles(width, height, tile=tile, overlap=overlap))
+    told = noise.typical / 255
 
     async def sharpen(planes: Floats) -> Floats:
         rows, columns = planes.shape[1:]
+        if min(rows, columns) >= _LEAST_SIDE and await context.compute(only_noise, planes, noise):
+            return await denoise_smooth(planes, noise, Noise(), model, context)
         seen = np.pad(planes, ((0, 0), (0, rows % 2), (0, columns % 2)), mode="edge")
-        deconvolution = await context.compute(Deconvolution, seen, blur, noise)
-        for sigma in sigmas(noise, height * width):
+        deconvolution = await context.compute(Deconvolution, seen, blur, told)
+        for sigma in sigmas(told, height * width):
             seen = await context.compute(deconvolution.step, seen, sigma)
             seen = await denoise_planes(seen, np.full(seen.shape[1:], sigma, np.float32), model, context.deadline)
         return seen[:, :rows, :columns]
@@ -103,7 +106,7 @@ async def _sharpened(
         colors,
         1,
         sharpen,
-        tile=context.tile,
+        tile=tile,
         overlap=overlap,
         fallback=lambda part: part,
         wanted=lambda rows, columns: needed is None or bool(needed[rows, columns].any()),
