@@ -1,6 +1,6 @@
 """Cutting out, ours against the rembg library with the same weights: pictures a second, and how far the masks differ.
 
-    python -m benchmarks.matting [--rembg PYTHON] [--photos FOLDER] [--runs N] [--threads N]
+    python -m benchmarks.matting [--rembg PYTHON] [--photos FOLDER] [--runs N] [--threads N] [--out docs/benchmarks]
 
 Each side is a process of its own that is given the file's bytes and gives back a PNG's, cut-out or mask, one picture
 after the other; both use ONNX Runtime on the CPU with the same number of threads. The editor is asked over gRPC, which
@@ -11,12 +11,14 @@ rembg reads the network as its package publishes it, and once more as diptych re
 Python of an environment with `rembg[cpu]` and scikit-image, whose photographs are used when no folder is given; without
 it one is made. rembg's cut-outs keep the old background in their edges; ours do not, and that time is counted.
 
-Target: at least 1.2 times the throughput for cut-outs, and masks that differ by at most 1 % on average.
+Target: at least 1.2 times the throughput for cut-outs, and masks that differ by at most 1 % on average. Writes
+matting.json and matting.md.
 """
 
 import argparse
 import asyncio
 import io
+import json
 import subprocess
 import sys
 import tempfile
@@ -27,8 +29,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.measuring import machine, started
 from diptych.client import AsyncClient
@@ -41,6 +41,16 @@ TARGET_SPEED, TARGET_DIFFERENCE = 1.2, 0.01
 _SIDES = (512, 1024, 2048, 4096)
 _NAMES = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left")
 _PACKAGES = ("rembg[cpu]==2.0.86", "scikit-image==0.26.0")
+
+_PAGE = """# Cutting out: ours against rembg, with the same weights
+
+{machine}. Made by `python -m benchmarks.matting`: pictures a second, one at a time, JPEG in, PNG out; ours
+over gRPC, rembg in its own process, two threads each. "rembg, rewritten" reads the network as diptych rewrites it.
+
+{table}
+
+{verdict}
+"""
 
 # Lines in: "cut PATH" or "mask PATH"; lines out: the seconds that it took. The result is left beside the picture.
 _RIVAL = """
@@ -191,29 +201,36 @@ async def compare(
     return results
 
 
-def report(sizes: dict[int, dict[str, Timed]], console: Console) -> bool:
-    """Prints the table; whether the target is met."""
-    table = Table(title="pictures a second, one at a time", caption=machine())
-    for heading in ("longer side", "what", "diptych", "rembg", "ratio", "rembg, rewritten", "ratio", "masks differ"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    ratios, differences = [], []
+def report(sizes: dict[int, dict[str, Timed]], out: Path) -> bool:
+    """Writes matting.json and matting.md; whether the target is met."""
+    heads = ("longer side", "what", "diptych", "rembg", "ratio", "rembg, rewritten", "ratio", "masks differ")
+    lines = [f"| {' | '.join(heads)} |", "| ---: | --- |" + " ---: |" * (len(heads) - 2)]
+    found, ratios, differences = [], [], []
     for side, results in sizes.items():
         for kind, timed in results.items():
             rate = {name: timed.rate(name) for name in timed.seconds}
-            ratio = rate["diptych"] / rate["published"]
+            apart = float(np.mean(timed.differences)) if timed.differences else None
+            found.append({"side": side, "what": kind, "pictures_a_second": rate, "masks_differ": apart})
             if kind == "cut":
-                ratios.append(ratio)
+                ratios.append(rate["diptych"] / rate["published"])
             differences += timed.differences
-            apart = f"{100 * float(np.mean(timed.differences)):.2f} %" if timed.differences else ""
-            shown = [rate["diptych"], rate["published"], ratio, rate["rewritten"], rate["diptych"] / rate["rewritten"]]
-            table.add_row(str(side), kind, *(f"{value:.2f}" for value in shown), apart)
-    console.print(table)
+            against = [rate["published"], rate["diptych"] / rate["published"]]
+            against += [rate["rewritten"], rate["diptych"] / rate["rewritten"]]
+            cells = [f"{value:.2f}" for value in (rate["diptych"], *against)]
+            lines.append(
+                f"| {side} | {kind} | {' | '.join(cells)} | {'' if apart is None else f'{100 * apart:.2f} %'} |"
+            )
     speed, apart_by = min(ratios), float(np.mean(differences))
     met = speed >= TARGET_SPEED and apart_by <= TARGET_DIFFERENCE
-    console.print(
-        f"cut-outs: at least {speed:.2f} times as fast ({TARGET_SPEED} wanted); masks differ by {100 * apart_by:.2f} % "
-        f"({100 * TARGET_DIFFERENCE:.0f} % allowed): {'met' if met else 'missed'}"
+    verdict = (
+        f"Cut-outs: at least {speed:.2f} times as fast ({TARGET_SPEED} wanted); masks differ by {100 * apart_by:.2f} % "
+        f"({100 * TARGET_DIFFERENCE:.0f} % allowed): {'met' if met else 'missed'}."
     )
+    out.mkdir(parents=True, exist_ok=True)
+    whole = {"machine": machine(), "found": found, "least_ratio": speed, "masks_differ": apart_by, "met": met}
+    (out / "matting.json").write_text(json.dumps(whole, indent=1) + "\n")
+    (out / "matting.md").write_text(_PAGE.format(machine=machine(), table="\n".join(lines), verdict=verdict))
+    print(*lines, verdict, sep="\n")
     return met
 
 
@@ -224,6 +241,7 @@ async def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each picture (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="threads for each network (default: %(default)s)")
     parser.add_argument("--sides", type=int, nargs="+", default=_SIDES, help="longer sides (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "benchmarks")
     given = parser.parse_args()
     repository = ModelRepository([Path("models")])
     sizes: dict[int, dict[str, Timed]] = {}
@@ -245,7 +263,7 @@ async def main() -> int:
                     sizes[side] = await compare(client, rivals, photos, side, given.runs, place / "photo.jpg")
         for rival in rivals.values():
             rival.stop()
-    return 0 if report(sizes, Console(width=120)) else 1
+    return 0 if report(sizes, given.out) else 1
 
 
 if __name__ == "__main__":
