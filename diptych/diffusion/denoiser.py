@@ -19,21 +19,39 @@ class SampleGraph:
     A sample's result must not depend on its company. ONNX Runtime's CPU kernels split one sample's work differently
     when there are fewer samples than threads, and take another path for a single one; from there on up they do not.
     So a smaller batch is filled up to `least_batch` with copies of its last sample.
+
+    `batch_sizes` are all that the engine takes; where the graph itself was made for one size, that one. Samples are
+    then split into calls of the largest, and the last call filled up to the smallest that holds it.
     """
 
-    def __init__(self, engine: Engine, *, least_batch: int = 2) -> None:
+    def __init__(self, engine: Engine, *, least_batch: int = 2, batch_sizes: Sequence[int] = ()) -> None:
         self._engine = engine
         self._least_batch = least_batch
         self.name = engine.name
         self.inputs: Mapping[str, TensorSpec] = {spec.name: spec for spec in engine.inputs}
         self.outputs = tuple(spec.name for spec in engine.outputs)
+        fixed = {spec.shape[0] for spec in engine.inputs if spec.shape and isinstance(spec.shape[0], int)}
+        self._batch_sizes = sorted(int(size) for size in fixed) or sorted(batch_sizes)
 
     def run(self, samples: Sequence[Mapping[str, Array | float]]) -> list[Array]:
         """(B, ...) float32 for each output, in the graph's order."""
-        filled = [*samples, *[samples[-1]] * (self._least_batch - len(samples))]
+        most = self._batch_sizes[-1] if self._batch_sizes else len(samples)
+        calls = [self._call(samples[first : first + most]) for first in range(0, len(samples), most)]
+        return calls[0] if len(calls) == 1 else [np.concatenate(parts) for parts in zip(*calls, strict=True)]
+
+    def _call(self, samples: Sequence[Mapping[str, Array | float]]) -> list[Array]:
+        size = self._size_for(len(samples))
+        filled = [*samples, *[samples[-1]] * (size - len(samples))]
         inputs = {name: np.array([sample[name] for sample in filled], spec.dtype) for name, spec in self.inputs.items()}
         outputs = self._engine.run(inputs)
         return [np.asarray(outputs[name][: len(samples)], np.float32) for name in self.outputs]
+
+    def _size_for(self, count: int) -> int:
+        """How many samples a call for `count` has."""
+        wanted = max(count, self._least_batch)
+        if not self._batch_sizes:
+            return wanted
+        return next((size for size in self._batch_sizes if size >= wanted), self._batch_sizes[-1])
 
     def close(self) -> None:
         """Frees the graph."""

@@ -12,7 +12,7 @@ controlnet/KIND/model.onnx              optional, KIND one of edges, depth, pose
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,10 @@ def open_pipeline(
     threads: int = 0,
     precision: Precision = "fp32",
     preview_map: PreviewMap | None = None,
+    batch_sizes: Sequence[int] = (),
 ) -> Pipeline:
-    """The pipeline of the model in `directory`; `threads` for each graph, 0 for as many as this process may use.
+    """The pipeline of the model in `directory`; `threads` for each graph, 0 for as many as this process may use;
+    `batch_sizes` that its denoiser takes, any when empty.
 
     FailedPrecondition names what is missing or not served, DataCorrupted a graph that cannot be read.
     """
@@ -64,7 +66,7 @@ def open_pipeline(
         return engines[part]
 
     def sample_graph(part: str) -> SampleGraph:
-        return SampleGraph(graph(part), least_batch=max(2, threads))
+        return SampleGraph(graph(part), least_batch=max(2, threads), batch_sizes=batch_sizes)
 
     config_name = f"{family.denoiser}/config.json"
     config = _read(directory, config_name)

@@ -253,6 +253,8 @@ class Manifest(_Table):
     description: Text
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     requires: tuple[Reference, ...] = ()
+    # Samples that a call of the denoiser may have, where its engine takes only some numbers; any when empty.
+    batch_sizes: tuple[Annotated[int, Field(strict=True, gt=0)], ...] = ()
     defaults: dict[str, Any] = Field(default_factory=dict)
     tensors: Tensors | None = None
     # Of each exported part to torch: the largest difference, as a part of the largest number.

@@ -63,7 +63,7 @@ class GeneratorModel:
     ref: image_pb2.ModelRef
     pipeline: Pipeline
     memory_bytes: int
-    graphs: Mapping[str, BatchedGraph]
+    graphs: Mapping[str, BatchedGraph] = field(default_factory=dict)
     _keys: dict[tuple[int, int], Hashable] = field(default_factory=dict)
 
     async def warm_up(self) -> None:
@@ -205,6 +205,7 @@ class GeneratorModels:
             threads=self._threads,
             precision=local.manifest.precision,
             preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
+            batch_sizes=local.manifest.batch_sizes,
         )
         ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name)
         began = time.monotonic()

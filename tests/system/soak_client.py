@@ -10,7 +10,14 @@ def main(address: str) -> None:
         print("ready", flush=True)
         seed = 0
         while True:
-            client.generate("a green tree", num_images=4, num_inference_steps=30, seed=seed, preview_interval=5)
+            client.generate(
+                "a green tree",
+                num_images=4,
+                num_inference_steps=30,
+                seed=seed,
+                preview_interval=5,
+                on_event=lambda _: None,
+            )
             seed += 4
 
 
