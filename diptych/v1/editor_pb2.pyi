@@ -105,6 +105,42 @@ EXTEND_MODE_COLOR: ExtendMode.ValueType  # 3
 """One colour."""
 Global___ExtendMode: _TypeAlias = ExtendMode  # noqa: Y015
 
+class _Anchor:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AnchorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Anchor.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ANCHOR_UNSPECIFIED: _Anchor.ValueType  # 0
+    """The middle."""
+    ANCHOR_CENTER: _Anchor.ValueType  # 1
+    """The middle."""
+    ANCHOR_TOP_LEFT: _Anchor.ValueType  # 2
+    """Top left corner."""
+    ANCHOR_TOP_RIGHT: _Anchor.ValueType  # 3
+    """Top right corner."""
+    ANCHOR_BOTTOM_LEFT: _Anchor.ValueType  # 4
+    """Bottom left corner."""
+    ANCHOR_BOTTOM_RIGHT: _Anchor.ValueType  # 5
+    """Bottom right corner."""
+
+class Anchor(_Anchor, metaclass=_AnchorEnumTypeWrapper):
+    """Where a picture is laid."""
+
+ANCHOR_UNSPECIFIED: Anchor.ValueType  # 0
+"""The middle."""
+ANCHOR_CENTER: Anchor.ValueType  # 1
+"""The middle."""
+ANCHOR_TOP_LEFT: Anchor.ValueType  # 2
+"""Top left corner."""
+ANCHOR_TOP_RIGHT: Anchor.ValueType  # 3
+"""Top right corner."""
+ANCHOR_BOTTOM_LEFT: Anchor.ValueType  # 4
+"""Bottom left corner."""
+ANCHOR_BOTTOM_RIGHT: Anchor.ValueType  # 5
+"""Bottom right corner."""
+Global___Anchor: _TypeAlias = Anchor  # noqa: Y015
+
 class _AnalysisKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -324,6 +360,7 @@ class ReplaceBackground(_message.Message):
     BLUR_RADIUS_FIELD_NUMBER: _builtins.int
     HARMONIZE_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
     color: _builtins.str
     """"#rrggbb"."""
     blur_radius: _builtins.float
@@ -332,6 +369,8 @@ class ReplaceBackground(_message.Message):
     """Match the subject's light and colour to the new background, 0 to 1. Default 0."""
     model: _builtins.str
     """Matting model. Default: the service's default."""
+    shadow: _builtins.float
+    """Soft shadow of the subject on its new background, 0 to 1. Default 0."""
     @_builtins.property
     def gradient(self) -> Global___Gradient:
         """A blend of two colours."""
@@ -349,17 +388,22 @@ class ReplaceBackground(_message.Message):
         blur_radius: _builtins.float = ...,
         harmonize: _builtins.float | None = ...,
         model: _builtins.str = ...,
+        shadow: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize", "background", b"background", "blur_radius", b"blur_radius", "color", b"color", "gradient", b"gradient", "harmonize", b"harmonize", "image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize", "_shadow", b"_shadow", "background", b"background", "blur_radius", b"blur_radius", "color", b"color", "gradient", b"gradient", "harmonize", b"harmonize", "image", b"image", "shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize", "background", b"background", "blur_radius", b"blur_radius", "color", b"color", "gradient", b"gradient", "harmonize", b"harmonize", "image", b"image", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize", "_shadow", b"_shadow", "background", b"background", "blur_radius", b"blur_radius", "color", b"color", "gradient", b"gradient", "harmonize", b"harmonize", "image", b"image", "model", b"model", "shadow", b"shadow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__harmonize: _TypeAlias = _typing.Literal["harmonize"]  # noqa: Y015
     _WhichOneofArgType__harmonize: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize"]  # noqa: Y015
+    _WhichOneofReturnType__shadow: _TypeAlias = _typing.Literal["shadow"]  # noqa: Y015
+    _WhichOneofArgType__shadow: _TypeAlias = _typing.Literal["_shadow", b"_shadow"]  # noqa: Y015
     _WhichOneofReturnType_background: _TypeAlias = _typing.Literal["color", "gradient", "image", "blur_radius"]  # noqa: Y015
     _WhichOneofArgType_background: _TypeAlias = _typing.Literal["background", b"background"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__harmonize) -> _WhichOneofReturnType__harmonize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shadow) -> _WhichOneofReturnType__shadow | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_background) -> _WhichOneofReturnType_background | None: ...
 
@@ -1080,6 +1124,9 @@ class Composite(_message.Message):
     FEATHER_FIELD_NUMBER: _builtins.int
     HARMONIZE_FIELD_NUMBER: _builtins.int
     SHADOW_FIELD_NUMBER: _builtins.int
+    ANCHOR_FIELD_NUMBER: _builtins.int
+    RELATIVE_WIDTH_FIELD_NUMBER: _builtins.int
+    STRETCH_FIELD_NUMBER: _builtins.int
     scale: _builtins.float
     """Times its size, more than 0, at most 8. Default 1."""
     opacity: _builtins.float
@@ -1090,6 +1137,12 @@ class Composite(_message.Message):
     """Match light, colour and grain, 0 to 1. Default 0."""
     shadow: _builtins.float
     """Soft shadow, 0 to 1. Default 0."""
+    anchor: Global___Anchor.ValueType
+    """Where it goes, when no position is given: the middle, or a corner with a margin of 3 % of the shorter side. Default: the middle."""
+    relative_width: _builtins.float
+    """Width as a share of this picture's, more than 0, at most 1; the height follows. Not together with `scale`."""
+    stretch: _builtins.bool
+    """Stretch it over the whole picture. Not together with `position`, `anchor`, `scale` and `relative_width`. Default false."""
     @_builtins.property
     def overlay(self) -> _image_pb2.Image:
         """What to lay over; its alpha counts. Required."""
@@ -1108,10 +1161,13 @@ class Composite(_message.Message):
         feather: _builtins.float | None = ...,
         harmonize: _builtins.float | None = ...,
         shadow: _builtins.float | None = ...,
+        anchor: Global___Anchor.ValueType = ...,
+        relative_width: _builtins.float | None = ...,
+        stretch: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "_harmonize", b"_harmonize", "_opacity", b"_opacity", "_scale", b"_scale", "_shadow", b"_shadow", "feather", b"feather", "harmonize", b"harmonize", "opacity", b"opacity", "overlay", b"overlay", "position", b"position", "scale", b"scale", "shadow", b"shadow"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "_harmonize", b"_harmonize", "_opacity", b"_opacity", "_relative_width", b"_relative_width", "_scale", b"_scale", "_shadow", b"_shadow", "feather", b"feather", "harmonize", b"harmonize", "opacity", b"opacity", "overlay", b"overlay", "position", b"position", "relative_width", b"relative_width", "scale", b"scale", "shadow", b"shadow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "_harmonize", b"_harmonize", "_opacity", b"_opacity", "_scale", b"_scale", "_shadow", b"_shadow", "feather", b"feather", "harmonize", b"harmonize", "opacity", b"opacity", "overlay", b"overlay", "position", b"position", "scale", b"scale", "shadow", b"shadow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_feather", b"_feather", "_harmonize", b"_harmonize", "_opacity", b"_opacity", "_relative_width", b"_relative_width", "_scale", b"_scale", "_shadow", b"_shadow", "anchor", b"anchor", "feather", b"feather", "harmonize", b"harmonize", "opacity", b"opacity", "overlay", b"overlay", "position", b"position", "relative_width", b"relative_width", "scale", b"scale", "shadow", b"shadow", "stretch", b"stretch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__feather: _TypeAlias = _typing.Literal["feather"]  # noqa: Y015
     _WhichOneofArgType__feather: _TypeAlias = _typing.Literal["_feather", b"_feather"]  # noqa: Y015
@@ -1119,6 +1175,8 @@ class Composite(_message.Message):
     _WhichOneofArgType__harmonize: _TypeAlias = _typing.Literal["_harmonize", b"_harmonize"]  # noqa: Y015
     _WhichOneofReturnType__opacity: _TypeAlias = _typing.Literal["opacity"]  # noqa: Y015
     _WhichOneofArgType__opacity: _TypeAlias = _typing.Literal["_opacity", b"_opacity"]  # noqa: Y015
+    _WhichOneofReturnType__relative_width: _TypeAlias = _typing.Literal["relative_width"]  # noqa: Y015
+    _WhichOneofArgType__relative_width: _TypeAlias = _typing.Literal["_relative_width", b"_relative_width"]  # noqa: Y015
     _WhichOneofReturnType__scale: _TypeAlias = _typing.Literal["scale"]  # noqa: Y015
     _WhichOneofArgType__scale: _TypeAlias = _typing.Literal["_scale", b"_scale"]  # noqa: Y015
     _WhichOneofReturnType__shadow: _TypeAlias = _typing.Literal["shadow"]  # noqa: Y015
@@ -1129,6 +1187,8 @@ class Composite(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__harmonize) -> _WhichOneofReturnType__harmonize | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__opacity) -> _WhichOneofReturnType__opacity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative_width) -> _WhichOneofReturnType__relative_width | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__scale) -> _WhichOneofReturnType__scale | None: ...
     @_typing.overload

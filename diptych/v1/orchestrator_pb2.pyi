@@ -57,6 +57,50 @@ ROUTE_CLARIFY: Route.ValueType  # 4
 """None: a question must be answered first."""
 Global___Route: _TypeAlias = Route  # noqa: Y015
 
+class _Measure:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeasureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Measure.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MEASURE_UNSPECIFIED: _Measure.ValueType  # 0
+    """Refused: say which."""
+    MEASURE_EXPOSURE: _Measure.ValueType  # 1
+    """Stops from middle grey; negative is dark."""
+    MEASURE_CLIPPED_HIGHLIGHTS: _Measure.ValueType  # 2
+    """Share of pixels at white, 0 to 1."""
+    MEASURE_CLIPPED_SHADOWS: _Measure.ValueType  # 3
+    """Share of pixels at black, 0 to 1."""
+    MEASURE_NOISE: _Measure.ValueType  # 4
+    """Estimated standard deviation of noise, 0 to 255."""
+    MEASURE_SHARPNESS: _Measure.ValueType  # 5
+    """Variance of the Laplacian; below about 100 looks soft."""
+    MEASURE_FACES: _Measure.ValueType  # 6
+    """Number of faces."""
+    MEASURE_LONG_SIDE: _Measure.ValueType  # 7
+    """Pixels of the longer side."""
+
+class Measure(_Measure, metaclass=_MeasureEnumTypeWrapper):
+    """What a look at a picture measures."""
+
+MEASURE_UNSPECIFIED: Measure.ValueType  # 0
+"""Refused: say which."""
+MEASURE_EXPOSURE: Measure.ValueType  # 1
+"""Stops from middle grey; negative is dark."""
+MEASURE_CLIPPED_HIGHLIGHTS: Measure.ValueType  # 2
+"""Share of pixels at white, 0 to 1."""
+MEASURE_CLIPPED_SHADOWS: Measure.ValueType  # 3
+"""Share of pixels at black, 0 to 1."""
+MEASURE_NOISE: Measure.ValueType  # 4
+"""Estimated standard deviation of noise, 0 to 255."""
+MEASURE_SHARPNESS: Measure.ValueType  # 5
+"""Variance of the Laplacian; below about 100 looks soft."""
+MEASURE_FACES: Measure.ValueType  # 6
+"""Number of faces."""
+MEASURE_LONG_SIDE: Measure.ValueType  # 7
+"""Pixels of the longer side."""
+Global___Measure: _TypeAlias = Measure  # noqa: Y015
+
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -134,12 +178,17 @@ class Goal(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """In plain words. Required; 1 to 8192 bytes of UTF-8."""
     conversation_id: _builtins.str
-    """Goals of one conversation may refer to earlier ones. Default: none."""
+    """Goals of one conversation may refer to earlier ones ("now warmer", "undo that"). Any id that the caller chooses, at most 128 bytes; one that
+    is new begins a conversation. PERMISSION_DENIED when it is another caller's. Default: none.
+    """
     profile: _builtins.str
-    """A named set of preferences (a brand). Default: none."""
+    """A named set of preferences (a brand) that the server was given. Default: none."""
+    seed: _builtins.int
+    """Starts the noise of what is drawn: the same goal and seed give the same pictures. Default: drawn at random when the goal runs, and echoed."""
     @_builtins.property
     def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageInput]:
         """Pictures it speaks of, in order. At most 16. Default: none."""
@@ -156,12 +205,15 @@ class Goal(_message.Message):
         output: _image_pb2.OutputOptions | None = ...,
         conversation_id: _builtins.str = ...,
         profile: _builtins.str = ...,
+        seed: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["output", b"output"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "output", b"output", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "images", b"images", "output", b"output", "profile", b"profile", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "conversation_id", b"conversation_id", "images", b"images", "output", b"output", "profile", b"profile", "seed", b"seed", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___Goal: _TypeAlias = Goal  # noqa: Y015
 
@@ -173,25 +225,70 @@ class StepInput(_message.Message):
 
     GOAL_IMAGE_FIELD_NUMBER: _builtins.int
     STEP_ID_FIELD_NUMBER: _builtins.int
+    STORED_SHA256_FIELD_NUMBER: _builtins.int
     goal_image: _builtins.int
     """The goal's picture of this number, from 0."""
     step_id: _builtins.str
     """The result of an earlier plan step."""
+    stored_sha256: _builtins.str
+    """A picture that the server keeps, of the caller's conversation or of a profile: 64 hex digits."""
     def __init__(
         self,
         *,
         goal_image: _builtins.int = ...,
         step_id: _builtins.str = ...,
+        stored_sha256: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["goal_image", b"goal_image", "source", b"source", "step_id", b"step_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["goal_image", b"goal_image", "source", b"source", "step_id", b"step_id", "stored_sha256", b"stored_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal_image", b"goal_image", "source", b"source", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["goal_image", b"goal_image", "source", b"source", "step_id", b"step_id", "stored_sha256", b"stored_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["goal_image", "step_id"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["goal_image", "step_id", "stored_sha256"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___StepInput: _TypeAlias = StepInput  # noqa: Y015
+
+@_typing.final
+class Condition(_message.Message):
+    """What must have been found for a step to be done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_ID_FIELD_NUMBER: _builtins.int
+    MEASURE_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    AT_MOST_FIELD_NUMBER: _builtins.int
+    step_id: _builtins.str
+    """The `analyze` step that looked; it stands earlier. Required."""
+    measure: Global___Measure.ValueType
+    """What of its findings decides. Required."""
+    at_least: _builtins.float
+    """Holds when the finding is at least this. One of the two is required."""
+    at_most: _builtins.float
+    """Holds when the finding is at most this."""
+    def __init__(
+        self,
+        *,
+        step_id: _builtins.str = ...,
+        measure: Global___Measure.ValueType = ...,
+        at_least: _builtins.float | None = ...,
+        at_most: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_at_least", b"_at_least", "_at_most", b"_at_most", "at_least", b"at_least", "at_most", b"at_most"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_at_least", b"_at_least", "_at_most", b"_at_most", "at_least", b"at_least", "at_most", b"at_most", "measure", b"measure", "step_id", b"step_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__at_least: _TypeAlias = _typing.Literal["at_least"]  # noqa: Y015
+    _WhichOneofArgType__at_least: _TypeAlias = _typing.Literal["_at_least", b"_at_least"]  # noqa: Y015
+    _WhichOneofReturnType__at_most: _TypeAlias = _typing.Literal["at_most"]  # noqa: Y015
+    _WhichOneofArgType__at_most: _TypeAlias = _typing.Literal["_at_most", b"_at_most"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_least) -> _WhichOneofReturnType__at_least | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__at_most) -> _WhichOneofReturnType__at_most | None: ...
+
+Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 @_typing.final
 class SelectRegionStep(_message.Message):
@@ -260,6 +357,7 @@ class PlanStep(_message.Message):
     SERVICE_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
     ESTIMATED_FIELD_NUMBER: _builtins.int
+    ONLY_IF_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Unique in the plan, such as "1". Required."""
     reason: _builtins.str
@@ -304,6 +402,10 @@ class PlanStep(_message.Message):
     def estimated(self) -> _duration_pb2.Duration:
         """Estimate. Unset until there is history."""
 
+    @_builtins.property
+    def only_if(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
+        """All must hold, else the step passes its picture on unchanged. Only for `edit`. Default: none, it is done."""
+
     def __init__(
         self,
         *,
@@ -320,10 +422,11 @@ class PlanStep(_message.Message):
         service: _builtins.str = ...,
         operation: _builtins.str = ...,
         estimated: _duration_pb2.Duration | None = ...,
+        only_if: _abc.Iterable[Global___Condition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "analyze", b"analyze", "animate_image", b"animate_image", "animate_latents", b"animate_latents", "edit", b"edit", "estimated", b"estimated", "generate", b"generate", "select", b"select", "vary", b"vary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "analyze", b"analyze", "animate_image", b"animate_image", "animate_latents", b"animate_latents", "edit", b"edit", "estimated", b"estimated", "generate", b"generate", "id", b"id", "inputs", b"inputs", "operation", b"operation", "reason", b"reason", "select", b"select", "service", b"service", "vary", b"vary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "analyze", b"analyze", "animate_image", b"animate_image", "animate_latents", b"animate_latents", "edit", b"edit", "estimated", b"estimated", "generate", b"generate", "id", b"id", "inputs", b"inputs", "only_if", b"only_if", "operation", b"operation", "reason", b"reason", "select", b"select", "service", b"service", "vary", b"vary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["generate", "vary", "animate_latents", "edit", "select", "analyze", "animate_image"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
@@ -455,6 +558,8 @@ class Plan(_message.Message):
     ESTIMATED_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     READING_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     digest: _builtins.str
     """"sha256:" over route, steps and inputs; a changed plan has another. Empty asks the server to compute it."""
     route: Global___Route.ValueType
@@ -463,6 +568,10 @@ class Plan(_message.Message):
     """How sure the reading is, 0 to 1."""
     why: _builtins.str
     """Why this plan, in plain words."""
+    seed: _builtins.int
+    """Where the seeds of its steps come from. Unset when nothing is drawn, and until the plan runs when the goal names none."""
+    profile: _builtins.str
+    """The profile that was applied. Empty: none."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanStep]:
         """In an order that respects their inputs. Empty for ROUTE_CLARIFY."""
@@ -500,12 +609,16 @@ class Plan(_message.Message):
         estimated: _duration_pb2.Duration | None = ...,
         output: _image_pb2.OutputOptions | None = ...,
         reading: Global___Reading | None = ...,
+        seed: _builtins.int | None = ...,
+        profile: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "estimated", b"estimated", "output", b"output", "reading", b"reading"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "clarification", b"clarification", "estimated", b"estimated", "output", b"output", "reading", b"reading", "seed", b"seed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clarification", b"clarification", "confidence", b"confidence", "digest", b"digest", "estimated", b"estimated", "output", b"output", "reading", b"reading", "route", b"route", "slots", b"slots", "steps", b"steps", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_seed", b"_seed", "clarification", b"clarification", "confidence", b"confidence", "digest", b"digest", "estimated", b"estimated", "output", b"output", "profile", b"profile", "reading", b"reading", "route", b"route", "seed", b"seed", "slots", b"slots", "steps", b"steps", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
@@ -693,8 +806,11 @@ class StepCompleted(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     ANALYSIS_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     step_id: _builtins.str
     """The plan step."""
+    skipped: _builtins.str
+    """Why it was left out, in plain words, when a condition of it did not hold; its picture was passed on. Empty when it was done."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_image_pb2.StepRecord]:
         """What was done, written by the service that did it. More than one when the plan step made several pictures. Empty when it failed."""
@@ -714,14 +830,55 @@ class StepCompleted(_message.Message):
         records: _abc.Iterable[_image_pb2.StepRecord] | None = ...,
         analysis: _editor_pb2.Analysis | None = ...,
         failure: _status_pb2.Status | None = ...,
+        skipped: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "failure", b"failure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "failure", b"failure", "records", b"records", "step_id", b"step_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["analysis", b"analysis", "failure", b"failure", "records", b"records", "skipped", b"skipped", "step_id", b"step_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StepCompleted: _TypeAlias = StepCompleted  # noqa: Y015
+
+@_typing.final
+class ImageOutcome(_message.Message):
+    """What became of one of the goal's pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GOAL_IMAGE_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    VIDEOS_FIELD_NUMBER: _builtins.int
+    goal_image: _builtins.int
+    """The goal's picture, from 0."""
+    @_builtins.property
+    def failure(self) -> _status_pb2.Status:
+        """Why there is no result of it; unset when there is."""
+
+    @_builtins.property
+    def images(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Its results: places in `GoalCompleted.images`."""
+
+    @_builtins.property
+    def videos(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Its films: places in `GoalCompleted.videos`."""
+
+    def __init__(
+        self,
+        *,
+        goal_image: _builtins.int = ...,
+        failure: _status_pb2.Status | None = ...,
+        images: _abc.Iterable[_builtins.int] | None = ...,
+        videos: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "goal_image", b"goal_image", "images", b"images", "videos", b"videos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageOutcome: _TypeAlias = ImageOutcome  # noqa: Y015
 
 @_typing.final
 class GoalCompleted(_message.Message):
@@ -735,6 +892,7 @@ class GoalCompleted(_message.Message):
     MARKING_FIELD_NUMBER: _builtins.int
     TIMING_FIELD_NUMBER: _builtins.int
     PLAN_DIGEST_FIELD_NUMBER: _builtins.int
+    OUTCOMES_FIELD_NUMBER: _builtins.int
     plan_digest: _builtins.str
     """Digest of the plan that ran."""
     @_builtins.property
@@ -757,6 +915,10 @@ class GoalCompleted(_message.Message):
     def timing(self) -> _image_pb2.Timing:
         """Where the time went: `compute` is the sum of the steps, `total` minus it is the orchestrator's own."""
 
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageOutcome]:
+        """One for each of the goal's pictures when several were treated each on its own; a failure of one leaves the others. Empty otherwise."""
+
     def __init__(
         self,
         *,
@@ -766,10 +928,11 @@ class GoalCompleted(_message.Message):
         marking: _image_pb2.MarkingVerdict | None = ...,
         timing: _image_pb2.Timing | None = ...,
         plan_digest: _builtins.str = ...,
+        outcomes: _abc.Iterable[Global___ImageOutcome] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["marking", b"marking", "timing", b"timing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "marking", b"marking", "plan_digest", b"plan_digest", "records", b"records", "timing", b"timing", "videos", b"videos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "marking", b"marking", "outcomes", b"outcomes", "plan_digest", b"plan_digest", "records", b"records", "timing", b"timing", "videos", b"videos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -861,10 +1024,13 @@ class RunPlanRequest(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     PREVIEW_INTERVAL_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     preview_interval: _builtins.int
     """A preview of generated pictures every so many steps. 0 to 200. Default 0: none."""
     idempotency_key: _builtins.str
     """Requests of one caller with one key run once. At most 128 bytes. Default: none."""
+    conversation_id: _builtins.str
+    """The conversation that the plan was made for; what it gives is kept there. Default: none."""
     @_builtins.property
     def plan(self) -> Global___Plan:
         """What to run. Required. With a digest, exactly that plan runs, or none."""
@@ -880,10 +1046,11 @@ class RunPlanRequest(_message.Message):
         images: _abc.Iterable[Global___ImageInput] | None = ...,
         preview_interval: _builtins.int = ...,
         idempotency_key: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "images", b"images", "plan", b"plan", "preview_interval", b"preview_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "idempotency_key", b"idempotency_key", "images", b"images", "plan", b"plan", "preview_interval", b"preview_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -49,7 +49,7 @@ def lay_over(base: Pixels, overlay: Pixels, left: int, top: int, look: Look) -> 
     colors = overlay[..., :3] if overlay.shape[2] == 3 else bleed(overlay)
     if look.harmonize > 0:
         colors = _lit(np.ascontiguousarray(colors), alpha, base, left, top, look.harmonize)
-    result = _shaded(base, alpha, left, top, look.shadow) if look.shadow > 0 else base.copy()
+    result = shaded(base, alpha, left, top, look.shadow) if look.shadow > 0 else base.copy()
     part = result[meeting.in_base]
     part[...] = over(part, colors[meeting.in_overlay], alpha[meeting.in_overlay])
     return result
@@ -106,7 +106,7 @@ def _lit(colors: Pixels, alpha: Mask, base: Pixels, left: int, top: int, strengt
     return lit_like(colors, alpha, np.ascontiguousarray(part[..., :3]), seen, strength)
 
 
-def _shaded(base: Pixels, alpha: Mask, left: int, top: int, strength: float) -> Pixels:
+def shaded(base: Pixels, alpha: Mask, left: int, top: int, strength: float) -> Pixels:
     """The base with the soft shadow of what stands on it, in linear light; see-through on what is see-through."""
     height, width = alpha.shape
     drop, blur = max(1, round(_SHADOW_DROP * height)), max(0.8, _SHADOW_BLUR * height)

@@ -1,7 +1,8 @@
 """Requests as the orchestrator works with them: every fault found at once, each named by its path."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,10 +14,15 @@ from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import seal
 from services.orchestrator.plan_faults import plan_faults
+from services.orchestrator.profiles import Profile, unknown_profile
 
 MAX_GOAL_BYTES = 8192
 MAX_IMAGES = 16
 MAX_PREVIEW_INTERVAL = 200
+MAX_CONVERSATION_BYTES = 128
+
+Profiles = Mapping[str, Profile]
+_NO_PROFILES: Profiles = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class AskedGoal:
     images: tuple[image_pb2.Image, ...]
     output: image_pb2.OutputOptions
     preview_interval: int = 0
+    seed: int | None = None
+    conversation: str = ""
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True)
@@ -37,11 +46,12 @@ class AskedPlan:
     plan: v1.Plan
     images: tuple[image_pb2.Image, ...]
     preview_interval: int
+    conversation: str = ""
 
 
-def goal_to_plan(request: v1.PlanGoalRequest, max_image_bytes: int) -> AskedGoal:
+def goal_to_plan(request: v1.PlanGoalRequest, max_image_bytes: int, profiles: Profiles = _NO_PROFILES) -> AskedGoal:
     """What PlanGoal asks. InvalidRequest with every fault, Unsupported for what is not served yet."""
-    faults = [*_goal_faults(request.goal, max_image_bytes), *unknown_enums(request)]
+    faults = [*_goal_faults(request.goal, max_image_bytes, profiles), *unknown_enums(request)]
     num_images = len(request.goal.images)
     if request.HasField("assumed_images"):
         if request.goal.images:
@@ -50,14 +60,14 @@ def goal_to_plan(request: v1.PlanGoalRequest, max_image_bytes: int) -> AskedGoal
         if request.assumed_images > MAX_IMAGES:
             faults.append(FieldViolation("assumed_images", f"{request.assumed_images}; at most {MAX_IMAGES}"))
         num_images = request.assumed_images
-    return _goal(request.goal, faults, num_images)
+    return _goal(request.goal, faults, num_images, profiles)
 
 
-def goal_to_run(request: v1.RunGoalRequest, max_image_bytes: int) -> AskedGoal:
+def goal_to_run(request: v1.RunGoalRequest, max_image_bytes: int, profiles: Profiles = _NO_PROFILES) -> AskedGoal:
     """What RunGoal asks. InvalidRequest with every fault, Unsupported for what is not served yet."""
-    faults = [*_goal_faults(request.goal, max_image_bytes), *unknown_enums(request)]
+    faults = [*_goal_faults(request.goal, max_image_bytes, profiles), *unknown_enums(request)]
     faults += _interval_faults(request.preview_interval)
-    asked = _goal(request.goal, faults, len(request.goal.images), request.preview_interval)
+    asked = _goal(request.goal, faults, len(request.goal.images), profiles, request.preview_interval)
     _refuse_key(request.idempotency_key)
     return asked
 
@@ -68,11 +78,12 @@ def plan_to_run(request: v1.RunPlanRequest, max_image_bytes: int) -> AskedPlan:
     faults += _images_faults(request.images, "images", max_image_bytes)
     faults += _output_faults(request.plan.output, "plan.output")
     faults += _interval_faults(request.preview_interval)
+    faults += _conversation_faults(request.conversation_id, "conversation_id")
     if faults:
         raise InvalidRequest(faults)
     _refuse_key(request.idempotency_key)
     images = _contents(request.images)
-    return AskedPlan(seal(request.plan), images, request.preview_interval)
+    return AskedPlan(seal(request.plan), images, request.preview_interval, request.conversation_id)
 
 
 def unknown_enums(message: Message, path: str = "") -> list[FieldViolation]:
@@ -100,19 +111,24 @@ def _entries(field: FieldDescriptor, value: Any, at: str) -> Iterator[tuple[str,
         yield at, value
 
 
-def _goal(goal: v1.Goal, faults: list[FieldViolation], num_images: int, preview_interval: int = 0) -> AskedGoal:
+def _goal(
+    goal: v1.Goal, faults: list[FieldViolation], num_images: int, profiles: Profiles, preview_interval: int = 0
+) -> AskedGoal:
     if faults:
         raise InvalidRequest(faults)
-    if goal.conversation_id:
-        why = "conversations are not served yet; leave goal.conversation_id out and say the whole goal"
-        raise Unsupported(why, reason="CONVERSATIONS_NOT_SERVED")
-    if goal.profile:
-        why = "profiles are not served yet; leave goal.profile out and say the preferences in the goal"
-        raise Unsupported(why, reason="PROFILES_NOT_SERVED")
-    return AskedGoal(goal.text, num_images, _contents(goal.images), goal.output, preview_interval)
+    return AskedGoal(
+        goal.text,
+        num_images,
+        _contents(goal.images),
+        goal.output,
+        preview_interval,
+        goal.seed if goal.HasField("seed") else None,
+        goal.conversation_id,
+        profiles.get(goal.profile),
+    )
 
 
-def _goal_faults(goal: v1.Goal, max_image_bytes: int) -> Iterator[FieldViolation]:
+def _goal_faults(goal: v1.Goal, max_image_bytes: int, profiles: Profiles) -> Iterator[FieldViolation]:
     size = len(goal.text.encode())
     if not goal.text.strip():
         yield FieldViolation("goal.text", "say what you want, in plain words")
@@ -120,6 +136,17 @@ def _goal_faults(goal: v1.Goal, max_image_bytes: int) -> Iterator[FieldViolation
         yield FieldViolation("goal.text", f"{size} bytes of UTF-8; at most {MAX_GOAL_BYTES}")
     yield from _images_faults(goal.images, "goal.images", max_image_bytes)
     yield from _output_faults(goal.output, "goal.output")
+    yield from _conversation_faults(goal.conversation_id, "goal.conversation_id")
+    if goal.profile and goal.profile not in profiles:
+        yield unknown_profile(goal.profile, profiles)
+
+
+def _conversation_faults(conversation: str, at: str) -> Iterator[FieldViolation]:
+    size = len(conversation.encode())
+    if size > MAX_CONVERSATION_BYTES:
+        yield FieldViolation(at, f"{size} bytes of UTF-8; at most {MAX_CONVERSATION_BYTES}")
+    elif conversation and (conversation != conversation.strip() or not conversation.isprintable()):
+        yield FieldViolation(at, "has blanks around it, or characters that do not print")
 
 
 def _images_faults(images: Sequence[v1.ImageInput], at: str, max_image_bytes: int) -> Iterator[FieldViolation]:

@@ -1,21 +1,30 @@
 """How a result must be labelled, derived from what the services themselves recorded."""
 
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from diptych.v1 import image_pb2
 
+Marking: TypeAlias = image_pb2.Marking.ValueType
 
-def marking_verdict(records: Iterable[image_pb2.StepRecord], *, shows_input: bool) -> image_pb2.MarkingVerdict:
+
+def marking_verdict(records: Iterable[image_pb2.StepRecord], shown: Iterable[Marking]) -> image_pb2.MarkingVerdict:
     """The label, and the steps in which a generative model took part.
 
-    `shows_input`: whether pixels of a picture that the caller gave can be in the results.
+    `shown`: how the pictures are labelled whose pixels can be in the results: STANDARD_EDIT for one that the caller
+    gave, for one that was made before what was said of it then.
     """
+    origins = set(shown)
     generative = [
         record.step_id
         for record in records
         if any(model.kind == image_pb2.MODEL_KIND_GENERATIVE for model in record.models)
     ]
-    if not generative:
-        return image_pb2.MarkingVerdict(marking=image_pb2.MARKING_STANDARD_EDIT)
-    marking = image_pb2.MARKING_PARTLY_GENERATED if shows_input else image_pb2.MARKING_GENERATED
+    if generative:
+        origins.add(image_pb2.MARKING_GENERATED)
+    marking = image_pb2.MARKING_PARTLY_GENERATED
+    if origins <= {image_pb2.MARKING_GENERATED} and origins:
+        marking = image_pb2.MARKING_GENERATED
+    elif origins <= {image_pb2.MARKING_STANDARD_EDIT}:
+        marking = image_pb2.MARKING_STANDARD_EDIT
     return image_pb2.MarkingVerdict(marking=marking, step_ids=dict.fromkeys(generative))

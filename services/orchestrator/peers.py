@@ -10,7 +10,7 @@ from typing import TypeVar
 from google.protobuf.duration_pb2 import Duration
 
 from diptych.client import AsyncClient
-from diptych.errors import DiptychError, InternalError, ServiceUnavailable
+from diptych.errors import DiptychError, FailedPrecondition, InternalError, ServiceUnavailable
 from diptych.serving.context import find_request, remaining_seconds
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
@@ -38,10 +38,14 @@ _SECOND_PICTURE = {
 
 @dataclass(frozen=True)
 class Given:
-    """A picture for a step. `origin`: its path in the caller's request, empty when a step made it."""
+    """A picture for a step. `origin`: its path in the caller's request, empty when a step made it.
+
+    `marking`: how it is labelled; one that the caller gave counts as no more than edited.
+    """
 
     image: Image
     origin: str = ""
+    marking: image_pb2.Marking.ValueType = image_pb2.MARKING_STANDARD_EDIT
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Order:
     output: image_pb2.OutputOptions
     preview_interval: int
     deadline: float | None
+    passed_on: frozenset[int] = frozenset()  # steps whose picture goes on unchanged
 
     @property
     def step(self) -> v1.PlanStep:
@@ -81,6 +86,7 @@ class Made:
     own_seconds: float
     pictures: list[Image] = field(default_factory=list)
     videos: list[image_pb2.Video] = field(default_factory=list)
+    analysis: editor_pb2.Analysis | None = None
 
 
 class Peers:
@@ -148,6 +154,9 @@ class Peers:
         _place(spec.image, order.pictures[0][0], "spec.image", attempt)
         for index, (watch, given) in enumerate(zip(order.watches, order.pictures, strict=True)):
             operation = spec.operations.add()
+            if index in order.passed_on:
+                operation.analyze.SetInParent()
+                continue
             operation.CopyFrom(watch.step.edit)
             # The first step's first picture is the request's; later steps take theirs from the edit before.
             _fill(operation, given[1:] if index == 0 else given, f"spec.operations[{index}]", attempt)
@@ -178,6 +187,10 @@ class Peers:
         request = editor_pb2.SelectRegionRequest(selection=order.step.select.selection)
         _place(request.image, order.pictures[0][0], "image", attempt)
         answer = await self._client.select_region(request, timeout=order.timeout, metadata=_headers())
+        if not answer.HasField("box"):
+            what = request.selection.label or "what is to be selected"
+            why = f"{what!r} is nowhere to be found in the picture; name something that is in it"
+            raise FailedPrecondition(why, reason="NOTHING_SELECTED")
         await order.watches[0].end(order.part, answer.record)
         return Made(_seconds(answer.record.timing.total), [answer.mask])
 
@@ -186,7 +199,7 @@ class Peers:
         _place(request.image, order.pictures[0][0], "image", attempt)
         answer = await self._client.analyze_image(request, timeout=order.timeout, metadata=_headers())
         await order.watches[0].end(order.part, answer.record, answer.analysis)
-        return Made(_seconds(answer.record.timing.total))
+        return Made(_seconds(answer.record.timing.total), analysis=answer.analysis)
 
     async def _animate_latents(self, order: Order, attempt: Attempt) -> Made:
         request = order.step.animate_latents

@@ -1,15 +1,19 @@
 """Everything that keeps a plan from running, found at once and each named by its path."""
 
+import math
+import re
 from collections.abc import Iterator
 
 from google.protobuf.message import Message
 
 from diptych.errors import FieldViolation
-from diptych.v1 import image_pb2
+from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.conditions import KINDS
 from services.orchestrator.plan import action_of, digest_of, makes_picture, operation_of, route_of
 
-MAX_STEPS = 64
+MAX_STEPS = 256
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 # How many pictures an action takes, least and most.
 _ARITY = {
@@ -72,6 +76,10 @@ def _step_faults(plan: v1.Plan, index: int, num_images: int) -> Iterator[FieldVi
         yield from _action_faults(step, at)
     for number, taken in enumerate(step.inputs):
         yield from _input_faults(taken, earlier, plan, num_images, f"{at}.inputs[{number}]")
+    if step.only_if and action_of(step) != "edit":
+        yield FieldViolation(f"{at}.only_if", "only a step with an edit can pass its picture on instead; leave it out")
+    for number, condition in enumerate(step.only_if):
+        yield from _condition_faults(condition, earlier, f"{at}.only_if[{number}]")
 
 
 def _action_faults(step: v1.PlanStep, at: str) -> Iterator[FieldViolation]:
@@ -99,7 +107,10 @@ def _input_faults(
 ) -> Iterator[FieldViolation]:
     source = taken.WhichOneof("source")
     if source is None:
-        yield FieldViolation(f"{at}.source", "set goal_image or step_id")
+        yield FieldViolation(f"{at}.source", "set goal_image, step_id or stored_sha256")
+    elif source == "stored_sha256":
+        if not _SHA256.fullmatch(taken.stored_sha256):
+            yield FieldViolation(f"{at}.stored_sha256", "is not 64 hex digits")
     elif source == "goal_image":
         if taken.goal_image >= num_images:
             have = f"{num_images} pictures came along" if num_images else "no picture came along"
@@ -110,6 +121,22 @@ def _input_faults(
         yield FieldViolation(f"{at}.step_id", f"step {taken.step_id!r} {why}")
     elif not makes_picture(earlier[taken.step_id]):
         yield FieldViolation(f"{at}.step_id", f"step {taken.step_id!r} makes no picture")
+
+
+def _condition_faults(condition: v1.Condition, earlier: dict[str, v1.PlanStep], at: str) -> Iterator[FieldViolation]:
+    look = earlier.get(condition.step_id)
+    if look is None or action_of(look) != "analyze":
+        yield FieldViolation(f"{at}.step_id", f"step {condition.step_id!r} is no earlier step that analyzes")
+    elif condition.measure in KINDS and look.analyze.kinds and KINDS[condition.measure] not in look.analyze.kinds:
+        kind = editor_pb2.AnalysisKind.Name(KINDS[condition.measure])
+        yield FieldViolation(
+            f"{at}.measure", f"step {condition.step_id!r} does not look for it; add {kind} to its kinds"
+        )
+    if condition.measure == v1.MEASURE_UNSPECIFIED:
+        yield FieldViolation(f"{at}.measure", "say which, such as MEASURE_EXPOSURE")
+    bounds = [getattr(condition, name) for name in ("at_least", "at_most") if condition.HasField(name)]
+    if not bounds or not all(math.isfinite(bound) for bound in bounds):
+        yield FieldViolation(f"{at}.at_least", "set at_least or at_most, to a finite number")
 
 
 def _pictures_in(message: Message, path: str) -> Iterator[tuple[str, image_pb2.Image]]:

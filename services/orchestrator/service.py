@@ -1,24 +1,21 @@
 """OrchestratorService: converts, plans on the worker, hands over to the executor. Thin on purpose."""
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, NoReturn
 
 from diptych.errors import Unsupported
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
-from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from diptych.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.orchestrator import convert
 from services.orchestrator.executor import Executor
-from services.orchestrator.intent import Intent
-from services.orchestrator.planner import plan_goal
-
-# What a goal says, given whether pictures are attached.
-Understand = Callable[[str, bool], Intent]
+from services.orchestrator.goals import Goals, Memory, Planned
+from services.orchestrator.peers import Given
+from services.orchestrator.run import Job
 
 
 class OrchestratorServicer(OrchestratorServiceServicer):
@@ -26,42 +23,46 @@ class OrchestratorServicer(OrchestratorServiceServicer):
 
     def __init__(
         self,
-        understand: Understand,
+        goals: Goals,
+        memory: Memory,
         executor: Executor,
         *,
-        worker: Worker,
-        planning: Admission,
         running: Admission,
+        profiles: convert.Profiles,
         max_image_bytes: int,
         goal_seconds: float,
     ) -> None:
-        self._understand = understand
+        self._goals = goals
+        self._memory = memory
         self._executor = executor
-        self._worker = worker
-        self._planning = planning
         self._running = running
+        self._profiles = profiles
         self._max_image_bytes = max_image_bytes
         self._goal_seconds = goal_seconds
 
     async def PlanGoal(self, request: v1.PlanGoalRequest, context: Any) -> v1.PlanGoalResponse:
-        """What would be done. Calls nobody."""
-        asked = convert.goal_to_plan(request, self._max_image_bytes)
-        response = v1.PlanGoalResponse(plan=await self._plan(asked))
+        """What would be done. Runs nothing."""
+        asked = convert.goal_to_plan(request, self._max_image_bytes, self._profiles)
+        response = v1.PlanGoalResponse(plan=(await self._goals.plan(asked, runs=False)).plan)
         response.planning.FromNanoseconds(round(current_request().clock.total_seconds() * 1e9))
         return response
 
     async def RunGoal(self, request: v1.RunGoalRequest, context: Any) -> AsyncIterator[v1.RunGoalResponse]:
         """Plans, then runs the plan; a plan of route CLARIFY has no steps, so nobody is called."""
-        asked = convert.goal_to_run(request, self._max_image_bytes)
-        plan = await self._plan(asked)
-        async with aclosing(self._run(plan, asked.images, "goal.images", asked.preview_interval)) as events:
+        asked = convert.goal_to_run(request, self._max_image_bytes, self._profiles)
+        planned = await self._goals.plan(asked, runs=True)
+        run = self._run(planned, asked.images, "goal.images", asked.preview_interval, asked.text, asked.conversation)
+        async with aclosing(run) as events:
             async for event in events:
                 yield v1.RunGoalResponse(event=event)
 
     async def RunPlan(self, request: v1.RunPlanRequest, context: Any) -> AsyncIterator[v1.RunPlanResponse]:
         """Runs exactly the plan given."""
         asked = convert.plan_to_run(request, self._max_image_bytes)
-        async with aclosing(self._run(asked.plan, asked.images, "images", asked.preview_interval)) as events:
+        await self._memory.recall(asked.conversation)
+        planned = Planned(asked.plan, await self._memory.stored([asked.plan]))
+        run = self._run(planned, asked.images, "images", asked.preview_interval, "", asked.conversation)
+        async with aclosing(run) as events:
             async for event in events:
                 yield v1.RunPlanResponse(event=event)
 
@@ -103,28 +104,28 @@ class OrchestratorServicer(OrchestratorServiceServicer):
         """Unsupported."""
         _no_artifacts()
 
-    async def _plan(self, asked: convert.AskedGoal) -> v1.Plan:
-        async with self._planning.permit(current_request().deadline):
-            intent = await self._worker.run(self._understand, asked.text, asked.num_images > 0)
-        return plan_goal(asked.text, intent, asked.num_images, asked.output)
-
     async def _run(
-        self, plan: v1.Plan, images: Sequence[image_pb2.Image], images_field: str, preview_interval: int
+        self,
+        planned: Planned,
+        images: Sequence[image_pb2.Image],
+        images_field: str,
+        preview_interval: int,
+        goal: str,
+        conversation: str,
     ) -> AsyncGenerator[v1.GoalEvent, None]:
         request = current_request()
         deadline = request.deadline or time.monotonic() + self._goal_seconds
+        given = [Given(image, f"{images_field}[{index}].image") for index, image in enumerate(images)]
+        job = Job(planned.plan, given, planned.stored, preview_interval, deadline)
         async with self._running.permit(deadline):
-            run = self._executor.run(
-                plan,
-                images,
-                images_field=images_field,
-                preview_interval=preview_interval,
-                deadline=deadline,
-                started=request.clock.started,
-            )
-            async with aclosing(run) as events:
-                async for event in events:
-                    yield event
+            try:
+                async with aclosing(self._executor.run(job, started=request.clock.started)) as events:
+                    async for event in events:
+                        if conversation and event.HasField("completed"):
+                            await self._memory.keep(conversation, goal, planned, images, event.completed)
+                        yield event
+            finally:
+                await self._memory.save_times()
 
 
 def _no_jobs() -> NoReturn:

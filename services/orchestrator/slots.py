@@ -165,6 +165,8 @@ def _select_object(operation: editor.Operation, slots: Slots) -> None:
 def _replace_background(operation: editor.Operation, slots: Slots) -> None:
     said = words(slots, "background")
     replaced = operation.replace_background
+    if (shadow := number(slots, "shadow", 0, 1)) is not None:
+        replaced.shadow = shadow
     if (ends := gradient_of(said)) is not None:
         replaced.gradient.start_color, replaced.gradient.end_color = ends
         if re.search(r"\b(left|right|horizontal\w*|sideways|links|rechts)\b", said, re.IGNORECASE):
@@ -227,10 +229,13 @@ def _crop(operation: editor.Operation, slots: Slots) -> None:
     if aspect is None and width and height:
         divisor = math.gcd(width, height)
         aspect = f"{width // divisor}:{height // divisor}"
-    if aspect is None:
+    if slots.get("subject") or aspect is None:
         operation.crop.subject = True
+        operation.crop.subject_aspect = aspect or ""
     else:
         operation.crop.aspect = aspect
+    if operation.crop.subject and (margin := number(slots, "margin", 0, 1)) is not None:
+        operation.crop.margin = margin
 
 
 def _resize(operation: editor.Operation, slots: Slots) -> None:
@@ -254,6 +259,8 @@ def _resize(operation: editor.Operation, slots: Slots) -> None:
 
 
 def _extend(operation: editor.Operation, slots: Slots) -> None:
+    if (color := color_of(words(slots, "color"))) is not None:
+        operation.extend.mode, operation.extend.color = editor.EXTEND_MODE_COLOR, color
     if (aspect := aspect_of(slots)) is not None:
         operation.extend.aspect = aspect
         return

@@ -2,6 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 
+from google.rpc import status_pb2
+
 from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import operation_of, service_of
@@ -18,6 +20,7 @@ class StepWatch:
         self._fractions = [0.0] * parts
         self._ended: dict[int, image_pb2.StepRecord] = {}
         self._analysis: editor_pb2.Analysis | None = None
+        self._skipped: dict[int, str] = {}
         self._begun = False
         self._emit = emit
 
@@ -44,7 +47,23 @@ class StepWatch:
             return
         self.records = [self._ended[number] for number in sorted(self._ended)]
         event = v1.StepCompleted(step_id=self.step.id, records=self.records, analysis=self._analysis)
+        if len(self._skipped) == len(self._fractions):
+            event.skipped = self._skipped[0]
         await self._emit(v1.GoalEvent(step_completed=event))
+
+    async def fail(self, failure: status_pb2.Status) -> None:
+        """Tells that the step has failed, where other results are kept."""
+        await self.begin()
+        event = v1.StepCompleted(step_id=self.step.id, failure=failure)
+        await self._emit(v1.GoalEvent(step_completed=event))
+
+    def skip(self, part: int, why: str) -> None:
+        """Notes that one part is passed on unchanged."""
+        self._skipped[part] = why
+
+    def record_of(self, part: int) -> image_pb2.StepRecord:
+        """The record of a part that is over."""
+        return self._ended[part]
 
     def has_ended(self, part: int) -> bool:
         """Whether one part is over."""

@@ -69,10 +69,10 @@ def reason_for(step: v1.PlanStep, clause: str) -> str:
     return f"{does}, because the goal says “{clause.strip()}”." if clause.strip() else f"{does}."
 
 
-def why(route: v1.Route.ValueType, steps: Sequence[v1.PlanStep]) -> str:
-    """Why a plan has its route and its order."""
-    order = " The order is the goal's own." if len(steps) > 1 else ""
-    return _WHY[route] + order
+def why(route: v1.Route.ValueType, steps: Sequence[v1.PlanStep], order: str) -> str:
+    """Why a plan has its route and its order; `order` says why it is not the goal's own, if it is not."""
+    kept = "The order is the goal's own." if len(steps) > 1 else ""
+    return " ".join(part for part in (_WHY[route], order or kept) if part)
 
 
 def option_label(operations: Iterable[str]) -> str:

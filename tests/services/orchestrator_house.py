@@ -1,7 +1,7 @@
 """The real orchestrator with real clients and servers over loopback; generator and editor are small deterministic ones.
 
 The toys draw flat pictures and turn them over, wait, fail and refuse by what their requests say. Goals are spelled out,
-such as `generate:prompt=a fox; upscale:scale=2`, so that reading them plays no part here.
+such as `generate:prompt=a fox; then upscale:scale=2`, so that reading them plays no part here.
 """
 
 import asyncio
@@ -27,10 +27,11 @@ from diptych.serving.context import current_request
 from diptych.serving.lifecycle import Lifecycle
 from diptych.serving.server import ServiceServer
 from diptych.serving.telemetry import Telemetry
-from diptych.v1 import editor_pb2, generator_pb2, image_pb2
+from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from diptych.v1.editor_pb2_grpc import EditorServiceServicer, add_EditorServiceServicer_to_server
 from diptych.v1.generator_pb2_grpc import GeneratorServiceServicer, add_GeneratorServiceServicer_to_server
+from diptych.v1.model_pb2_grpc import ModelServiceServicer, add_ModelServiceServicer_to_server
 from services.orchestrator.app import OrchestratorConfig, assemble
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
 
@@ -42,7 +43,7 @@ def read_spelled_out(goal: str, has_image: bool) -> Intent:
     """What a goal spells out; a goal that spells out nothing is vague."""
     operations = []
     for clause in goal.split(";"):
-        name, _, rest = clause.strip().partition(":")
+        name, _, rest = clause.strip().removeprefix("then ").partition(":")
         slots = dict(pair.split("=", 1) for pair in rest.split(",") if "=" in pair)
         operations.append(IntendedOperation(name, slots, clause.strip()))
     if "?" in goal:
@@ -56,6 +57,7 @@ class Toys:
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
         self.edits: list[editor_pb2.EditSpec] = []
+        self.drawn: list[generator_pb2.GenerationSpec] = []
         self.seconds_left: list[float] = []
         self.entered = asyncio.Event()
         self.let_go = asyncio.Event()
@@ -96,6 +98,7 @@ class ToyGenerator(GeneratorServiceServicer):
         self, request: generator_pb2.StreamGenerateImageRequest, context: Any
     ) -> AsyncIterator[generator_pb2.StreamGenerateImageResponse]:
         self.toys.calls["generate"] += 1
+        self.toys.drawn.append(request.spec)
         spec, Response = request.spec, generator_pb2.StreamGenerateImageResponse
         if (deadline := current_request().deadline) is not None:
             self.toys.seconds_left.append(deadline - time.monotonic())
@@ -147,7 +150,8 @@ class ToyEditor(EditorServiceServicer):
                 await self.toys.wait()
             if name == "crop":
                 raise ValueError("a fault of the editor's own")
-            pixels = pixels + np.uint8(1)
+            if name != "analyze":
+                pixels = pixels + np.uint8(1)
             if name == "upscale":
                 pixels = pixels.repeat(2, 0).repeat(2, 1)
             yield Response(step=record(name or "", image_pb2.MODEL_KIND_EDITING, pixels))
@@ -160,7 +164,37 @@ class ToyEditor(EditorServiceServicer):
         self.toys.calls["analyze"] += 1
         pixels = images.from_message(request.image, field="image")
         made = record("analyze", image_pb2.MODEL_KIND_ALGORITHM, pixels)
-        return editor_pb2.AnalyzeImageResponse(analysis={"width": pixels.shape[1]}, record=made)
+        found = editor_pb2.Analysis(width=pixels.shape[1])
+        found.lighting.exposure = (float(pixels.mean()) - 50) / 50
+        return editor_pb2.AnalyzeImageResponse(analysis=found, record=made)
+
+    async def SelectRegion(
+        self, request: editor_pb2.SelectRegionRequest, context: Any
+    ) -> editor_pb2.SelectRegionResponse:
+        self.toys.calls["select"] += 1
+        pixels = images.from_message(request.image, field="image")
+        answer = editor_pb2.SelectRegionResponse(record=record("select", image_pb2.MODEL_KIND_ANALYSIS, pixels))
+        answer.mask.CopyFrom(images.to_message(np.full(pixels.shape, 255, np.uint8), PNG))
+        if request.selection.label != "unicorn":
+            answer.box.width = answer.box.height = 1
+        return answer
+
+
+class ToyModels(ModelServiceServicer):
+    """Lists one model for drafts and one for finals."""
+
+    def __init__(self, toys: Toys) -> None:
+        self.toys = toys
+
+    async def ListModels(self, request: model_pb2.ListModelsRequest, context: Any) -> model_pb2.ListModelsResponse:
+        self.toys.calls["list"] += 1
+        answer = model_pb2.ListModelsResponse()
+        for name, steps in (("slow", 20), ("swift", 8)):
+            state = model_pb2.MODEL_STATE_READY
+            answer.models.add(
+                ref={"name": name}, task="text-to-image", state=state, defaults={"num_inference_steps": f"{steps}"}
+            )
+        return answer
 
 
 class Wire:
@@ -212,6 +246,7 @@ class House:
     client: AsyncClient
     toys: Toys
     wire: Wire
+    address: str = ""
 
     async def goal(self, text: str, *pictures: image_pb2.Image, timeout: float = 20, **more: Any) -> list[v1.GoalEvent]:
         """The events of a goal."""
@@ -220,9 +255,9 @@ class House:
         request = v1.RunGoalRequest(goal=v1.Goal(text=text, images=inputs, **more), preview_interval=interval)
         return [answer.event async for answer in self.client.run_goal(request, timeout=timeout)]
 
-    async def plan(self, text: str, assumed_images: int = 0) -> v1.Plan:
+    async def plan(self, text: str, assumed_images: int = 0, **more: Any) -> v1.Plan:
         """The plan for a goal."""
-        request = v1.PlanGoalRequest(goal=v1.Goal(text=text), assumed_images=assumed_images)
+        request = v1.PlanGoalRequest(goal=v1.Goal(text=text, **more), assumed_images=assumed_images)
         return (await self.client.plan_goal(request, timeout=20)).plan
 
     async def run(self, plan: v1.Plan, *pictures: image_pb2.Image) -> v1.GoalCompleted:
@@ -241,9 +276,15 @@ def peer(name: str, add: Callable[[Any], None]) -> ServiceServer:
 
 
 @asynccontextmanager
-async def running(**settings: Any) -> AsyncIterator[House]:
+async def running(*, lists_models: bool = False, token: str | None = None, **settings: Any) -> AsyncIterator[House]:
     toys = Toys()
-    generator = peer("generator", lambda server: add_GeneratorServiceServicer_to_server(ToyGenerator(toys), server))
+
+    def add_generator(server: Any) -> None:
+        add_GeneratorServiceServicer_to_server(ToyGenerator(toys), server)
+        if lists_models:
+            add_ModelServiceServicer_to_server(ToyModels(toys), server)
+
+    generator = peer("generator", add_generator)
     editor = peer("editor", lambda server: add_EditorServiceServicer_to_server(ToyEditor(toys), server))
     async with generator, editor:
         wire = Wire(editor.port)
@@ -252,8 +293,8 @@ async def running(**settings: Any) -> AsyncIterator[House]:
             port=0, generator_address=generator.address, editor_address=f"127.0.0.1:{wire.port}", **settings
         )
         server = assemble(config, read_spelled_out)
-        async with server, AsyncClient(server.address) as client:
-            yield House(client, toys, wire)
+        async with server, AsyncClient(server.address, token=token) as client:
+            yield House(client, toys, wire, server.address)
             toys.let_go.set()
         await wire.cut()
 

@@ -222,3 +222,34 @@ async def test_what_is_wrong_is_named(channel: grpc.aio.Channel, edit: editor_pb
         await house.edit(channel, house.picture(), edit)
     assert failure.value.code() == grpc.StatusCode.INVALID_ARGUMENT
     assert field in (failure.value.details() or "")
+
+
+async def test_a_subject_casts_a_soft_shadow_on_its_new_ground(channel: grpc.aio.Channel) -> None:
+    pixels = house.picture(60, 60)
+    bare, _ = await house.edit(channel, pixels, op("replace_background", color="#ffffff"))
+    shaded, response = await house.edit(channel, pixels, op("replace_background", color="#ffffff", shadow=1.0))
+    assert "shadow" in [model.name for model in response.records[0].models]
+    darker = bare.astype(int) - shaded
+    assert darker.min() >= 0 and darker[:3].max() == 0
+    # It falls downwards, and never on the subject itself.
+    assert darker[38:].sum() > 2 * darker[:22].sum() and np.array_equal(bare[30, 30], shaded[30, 30])
+
+
+@pytest.mark.parametrize(
+    ("anchor", "left", "top"),
+    [("TOP_LEFT", 3, 3), ("TOP_RIGHT", 57, 3), ("BOTTOM_LEFT", 3, 67), ("BOTTOM_RIGHT", 57, 67), ("CENTER", 30, 35)],
+)
+async def test_an_overlay_goes_into_a_corner(channel: grpc.aio.Channel, anchor: str, left: int, top: int) -> None:
+    base, mark = np.zeros((100, 100, 3), np.uint8), np.full((15, 20, 3), 255, np.uint8)
+    edit = op("composite", overlay=to_message(mark), anchor=f"ANCHOR_{anchor}", relative_width=0.4)
+    result, _ = await house.edit(channel, base, edit)
+    rows, columns = np.nonzero(result[..., 0])
+    assert (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1) == (left, top, 40, 30)
+
+
+async def test_an_overlay_is_stretched_over_the_whole_picture(channel: grpc.aio.Channel) -> None:
+    overlay = to_message(np.full((3, 4, 3), 99, np.uint8))
+    result, _ = await house.edit(
+        channel, np.zeros((50, 20, 3), np.uint8), op("composite", overlay=overlay, stretch=True)
+    )
+    assert (result == 99).all()

@@ -17,6 +17,7 @@ from diptych.errors import (
     Overloaded,
     ServiceUnavailable,
     Unsupported,
+    from_status,
 )
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
@@ -36,6 +37,9 @@ async def house() -> AsyncIterator[House]:
         yield everything
 
 
+BROKEN = image_pb2.Image(content=picture().content[:40])
+
+
 async def failure(house: House, text: str, *pictures: image_pb2.Image, **more: Any) -> DiptychError:
     with pytest.raises(DiptychError) as raised:
         await house.goal(text, *pictures, **more)
@@ -47,26 +51,50 @@ def blamed(error: DiptychError) -> tuple[str, str, str]:
 
 
 async def test_what_a_service_cannot_do_names_the_step(house: House) -> None:
-    error = await failure(house, "generate; enhance; deblur; upscale")
+    error = await failure(house, "generate; then enhance; then deblur; then upscale")
     assert isinstance(error, Unsupported) and "deblur is not served" in error.message
     assert blamed(error) == ("3", "deblur", "editor")
 
 
 async def test_violations_come_through_with_their_step(house: House) -> None:
-    error = await failure(house, "enhance; retouch", picture())
+    error = await failure(house, "enhance; then retouch", picture())
     assert isinstance(error, InvalidRequest) and blamed(error) == ("2", "retouch", "editor")
     assert error.violations == (FieldViolation("spec.operations[1].retouch.skin", "too smooth"),)
 
 
 async def test_a_bad_picture_is_named_as_the_caller_gave_it(house: House) -> None:
-    broken = image_pb2.Image(content=picture().content[:40])
-    error = await failure(house, "enhance", picture(), broken)
+    error = await failure(house, "enhance", BROKEN)
     assert isinstance(error, InvalidRequest)
-    assert [fault.field.removesuffix(".content") for fault in error.violations] == ["goal.images[1].image"]
+    assert [fault.field.removesuffix(".content") for fault in error.violations] == ["goal.images[0].image"]
+
+
+async def test_one_bad_picture_leaves_the_others_their_results(house: House) -> None:
+    events = await house.goal("enhance; then upscale", picture(10), BROKEN, picture(30))
+    done = events[-1].completed
+    assert [grey_of(image) for image in done.images] == [12, 32]
+    assert [(one.goal_image, list(one.images), one.HasField("failure")) for one in done.outcomes] == [
+        (0, [0], False),
+        (1, [], True),
+        (2, [1], False),
+    ]
+    why = from_status(done.outcomes[1].failure)
+    assert isinstance(why, InvalidRequest) and why.violations[0].field.startswith("goal.images[1].image")
+    failed = [event.step_completed for event in events if event.step_completed.HasField("failure")]
+    assert [step.step_id for step in failed] == ["3"] and not failed[0].records
+
+
+async def test_when_no_picture_has_a_result_the_goal_fails(house: House) -> None:
+    error = await failure(house, "enhance", BROKEN, BROKEN)
+    assert isinstance(error, InvalidRequest) and blamed(error)[1] == "enhance"
+
+
+async def test_a_shared_step_that_fails_fails_all(house: House) -> None:
+    error = await failure(house, "replace_background:background=overload", picture(), picture())
+    assert isinstance(error, Overloaded)
 
 
 async def test_a_fault_inside_a_service_names_the_operation_under_way(house: House) -> None:
-    error = await failure(house, "enhance; crop; upscale", picture())
+    error = await failure(house, "enhance; then crop; then upscale", picture())
     assert error.code_name == "INTERNAL" and blamed(error) == ("2", "crop", "editor")
 
 
@@ -99,7 +127,7 @@ async def test_a_service_that_is_down_is_soon_named_and_used_when_it_is_back(hou
 
 async def test_a_service_that_dies_at_work_is_named_and_the_next_goal_works(house: House) -> None:
     inputs = [v1.ImageInput(image=picture())]
-    request = v1.RunGoalRequest(goal=v1.Goal(text="enhance; denoise", images=inputs))
+    request = v1.RunGoalRequest(goal=v1.Goal(text="enhance; then denoise", images=inputs))
     with pytest.raises(ServiceUnavailable) as raised:
         async for answer in house.client.run_goal(request, timeout=15):
             # Not when the toy is there: what it said before could still be lost on the way.
@@ -178,8 +206,6 @@ async def test_all_faults_of_a_goal_are_told_at_once(house: House) -> None:
 @pytest.mark.parametrize(
     ("goal", "key", "reason"),
     [
-        (v1.Goal(text="x", conversation_id="c"), "", "CONVERSATIONS_NOT_SERVED"),
-        (v1.Goal(text="x", profile="p"), "", "PROFILES_NOT_SERVED"),
         (v1.Goal(text="x", images=[v1.ImageInput(artifact_sha256="0" * 64)]), "", "ARTIFACTS_NOT_SERVED"),
         (v1.Goal(text="x"), "key", "IDEMPOTENCY_NOT_SERVED"),
     ],

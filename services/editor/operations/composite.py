@@ -13,16 +13,47 @@ from services.editor.selection import blend
 
 _MOST_SCALE = 8.0
 _MOST_FEATHER = 200.0
+# Between an overlay in a corner and the edges, as a share of the shorter side.
+_MARGIN = 0.03
+_CORNERS = {
+    editor_pb2.ANCHOR_TOP_LEFT: (False, False),
+    editor_pb2.ANCHOR_TOP_RIGHT: (True, False),
+    editor_pb2.ANCHOR_BOTTOM_LEFT: (False, True),
+    editor_pb2.ANCHOR_BOTTOM_RIGHT: (True, True),
+}
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """`position` of the top left corner, None for the middle."""
+    """`position` of the top left corner, else `anchor`. `relative_width`: of the picture's own, else `scale`."""
 
     overlay: image_pb2.Image
     position: tuple[int, int] | None
     scale: float
     look: Look
+    anchor: int = editor_pb2.ANCHOR_CENTER
+    relative_width: float | None = None
+    stretch: bool = False
+
+    def size(self, overlay: Pixels, base: Pixels) -> tuple[int, int]:
+        """Width and height of the overlay as it is laid on `base`."""
+        if self.stretch:
+            return base.shape[1], base.shape[0]
+        scale = self.scale
+        if self.relative_width is not None:
+            scale = self.relative_width * base.shape[1] / overlay.shape[1]
+        return max(1, round(overlay.shape[1] * scale)), max(1, round(overlay.shape[0] * scale))
+
+    def place(self, size: tuple[int, int], base: Pixels) -> tuple[int, int]:
+        """Left and top of an overlay of `size`."""
+        if self.position is not None:
+            return self.position
+        room = base.shape[1] - size[0], base.shape[0] - size[1]
+        if self.anchor not in _CORNERS:
+            return room[0] // 2, room[1] // 2
+        margin = round(_MARGIN * min(base.shape[:2]))
+        right, bottom = _CORNERS[editor_pb2.Anchor.ValueType(self.anchor)]
+        return (room[0] - margin if right else margin), (room[1] - margin if bottom else margin)
 
 
 def read(message: editor_pb2.Composite, faults: Faults) -> Parameters:
@@ -35,21 +66,36 @@ def read(message: editor_pb2.Composite, faults: Faults) -> Parameters:
     )
     position = (message.position.x, message.position.y) if message.HasField("position") else None
     scale = faults.number(message, "scale", 0, _MOST_SCALE, 1, open_low=True)
-    return Parameters(read_picture(message, "overlay", faults), position, scale, look)
+    width = faults.number(message, "relative_width", 0, 1, 1, open_low=True)
+    sizing = [name for name in ("scale", "relative_width") if message.HasField(name)]
+    if len(sizing) > 1:
+        (faults / "relative_width").add("is given together with scale; give only one")
+    placing = [name for name in ("position", "anchor") if name in {field.name for field, _ in message.ListFields()}]
+    if message.stretch and (sizing or placing):
+        (faults / "stretch").add(f"goes without {' and '.join(placing + sizing)}; leave one out")
+    return Parameters(
+        read_picture(message, "overlay", faults),
+        position,
+        scale,
+        look,
+        faults.choice(message, "anchor", editor_pb2.Anchor.values()),
+        width if message.HasField("relative_width") else None,
+        message.stretch,
+    )
 
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
     """The picture with the overlay on it; what reaches over the edges is cut off."""
     height, width = image.shape[:2]
     overlay = await open_picture(parameters.overlay, "overlay", context)
-    new_width = max(1, round(overlay.shape[1] * parameters.scale))
-    new_height = max(1, round(overlay.shape[0] * parameters.scale))
+    new_width, new_height = parameters.size(overlay, image)
     context.check_size(new_width, new_height, "scale")
-    left, top = parameters.position or ((width - new_width) // 2, (height - new_height) // 2)
+    left, top = parameters.place((new_width, new_height), image)
     if left >= width or top >= height:
         raise context.fault("position", f"is {left}, {top}, outside of the picture of {width} x {height}")
     look = parameters.look
-    context.note(position=f"{left},{top}", scale=parameters.scale, opacity=look.opacity, feather=look.feather)
+    context.note(position=f"{left},{top}", scale=new_width / overlay.shape[1])
+    context.note(opacity=look.opacity, feather=look.feather)
     context.note(harmonize=look.harmonize, shadow=look.shadow)
     context.method("over", "numpy")
     if look.harmonize > 0:

@@ -13,6 +13,7 @@ from services.editor.harmonize import lit_like
 from services.editor.lens_blur import defocused
 from services.editor.matting import DEFAULT_MODEL, find_subject
 from services.editor.operations.crop import largest
+from services.editor.placing import shaded
 from services.editor.resampling import resample
 from services.editor.second_picture import open_picture, read_picture
 from services.editor.selection import blend
@@ -39,6 +40,7 @@ class Parameters:
     ground: Color | Gradient | image_pb2.Image | float
     harmonize: float
     model: str
+    shadow: float = 0.0
 
 
 def read(message: editor_pb2.ReplaceBackground, faults: Faults) -> Parameters:
@@ -55,7 +57,8 @@ def read(message: editor_pb2.ReplaceBackground, faults: Faults) -> Parameters:
         ground = faults.number(message, "blur_radius", 0, _MOST_RADIUS, 0)
     else:
         faults.add("does not say what to lay it on; set one of color, gradient, image, blur_radius")
-    return Parameters(ground, faults.number(message, "harmonize", 0, 1, 0), message.model)
+    shadow = faults.number(message, "shadow", 0, 1, 0)
+    return Parameters(ground, faults.number(message, "harmonize", 0, 1, 0), message.model, shadow)
 
 
 def _gradient(message: editor_pb2.Gradient, faults: Faults) -> Gradient:
@@ -71,13 +74,16 @@ def _required(message: editor_pb2.ReplaceBackground | editor_pb2.Gradient, name:
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
     """The subject on its new background: (H, W, 4) where that background is a picture with alpha, else (H, W, 3)."""
-    context.note(harmonize=parameters.harmonize, model=parameters.model or DEFAULT_MODEL)
+    context.note(harmonize=parameters.harmonize, model=parameters.model or DEFAULT_MODEL, shadow=parameters.shadow)
     matte = await find_subject(image, context, parameters.model)
     context.progress(0.6)
     given = parameters.ground
     picture = await open_picture(given, "image", context) if isinstance(given, image_pb2.Image) else None
     ground = await context.compute(_ground, image, matte, given, picture)
     _describe(given, context)
+    if parameters.shadow > 0:
+        ground = await context.compute(shaded, ground, matte, 0, 0, parameters.shadow)
+        context.method("shadow", "opencv")
     context.method("blur-fusion", "opencv")
     if parameters.harmonize > 0:
         context.method("harmonize", "numpy")

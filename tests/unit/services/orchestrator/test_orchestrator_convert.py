@@ -1,9 +1,12 @@
+from pathlib import Path
+
 import pytest
 from google.protobuf import text_format
 
 from diptych.errors import InvalidRequest, Unsupported
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import convert
+from services.orchestrator.profiles import Profile
 
 LIMIT = 100
 
@@ -72,8 +75,30 @@ def test_a_plan_that_asks_is_not_run() -> None:
 
 
 def test_faults_go_before_what_is_not_served() -> None:
-    request = to_plan('goal { text: "" conversation_id: "c" }')
+    request = to_plan('goal { text: "" images { artifact_sha256: "c" } }')
     assert faults(convert.goal_to_plan, request) == ["goal.text"]
     request.goal.text = "a"
     with pytest.raises(Unsupported):
         convert.goal_to_plan(request, LIMIT)
+
+
+def test_a_conversations_id_is_short_and_prints() -> None:
+    for bad in (" c", "c\n", "c" * 129, "é" * 65):
+        assert faults(convert.goal_to_plan, v1.PlanGoalRequest(goal=v1.Goal(text="a", conversation_id=bad))) == [
+            "goal.conversation_id"
+        ]
+    plan = 'plan { steps { id: "1" generate { prompt: "a" } } } conversation_id: "c "'
+    assert faults(convert.plan_to_run, to_run(plan)) == ["conversation_id"]
+
+
+def test_a_profile_must_be_one_of_the_servers() -> None:
+    request = to_plan('goal { text: "a" profile: "acme" }')
+    with pytest.raises(InvalidRequest) as raised:
+        convert.goal_to_plan(request, LIMIT, {name: Profile(name=name, folder=Path()) for name in ("other", "beta")})
+    assert [fault.field for fault in raised.value.violations] == ["goal.profile"]
+    assert "beta, other" in raised.value.message
+
+
+def test_seed_zero_is_a_seed() -> None:
+    assert convert.goal_to_plan(to_plan('goal { text: "a" seed: 0 }'), LIMIT).seed == 0
+    assert convert.goal_to_plan(to_plan('goal { text: "a" }'), LIMIT).seed is None

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent, Reading
+from services.orchestrator.known import Known
 from services.orchestrator.plan import digest_of
 from services.orchestrator.plan_faults import plan_faults
 from services.orchestrator.planner import plan_goal
@@ -103,15 +104,16 @@ def test_a_new_picture_leaves_the_attached_one_alone() -> None:
     assert shape(plan) == [("generate", []), ("upscale", ["step 1"])]
 
 
-def test_an_object_is_replaced_by_one_that_is_drawn() -> None:
+def test_an_object_is_selected_drawn_anew_and_blended_in() -> None:
     plan = plan_goal("dog to cat", wanted(("replace_object", {"object": "dog", "replacement": "a cat"})), 1)
-    # Without the ground that it was drawn on.
     assert shape(plan) == [
-        ("generate", []),
-        ("remove_background", ["step 1"]),
-        ("replace_object", ["image 0", "step 2"]),
+        ("select_region", ["image 0"]),
+        ("vary", ["image 0", "step 1"]),
+        ("composite", ["image 0", "step 2", "step 1"]),
     ]
-    assert plan.steps[2].edit.selection.label == "dog"
+    assert plan.steps[0].select.selection.label == "dog" and plan.steps[1].vary.prompt == "a cat"
+    assert plan.steps[2].edit.selection.WhichOneof("target") == "mask" and plan.steps[2].edit.composite.stretch
+    assert plan.route == v1.ROUTE_CHAIN and plan_faults(plan, 1) == []
 
 
 def test_the_second_picture_is_the_background_when_the_words_point_to_it() -> None:
@@ -121,7 +123,7 @@ def test_the_second_picture_is_the_background_when_the_words_point_to_it() -> No
 
 
 def test_each_attached_picture_is_treated() -> None:
-    plan = plan_goal("make these bigger and sharper", wanted("upscale", "deblur"), 3)
+    plan = plan_goal("make these bigger, then sharper", wanted("upscale", "deblur"), 3)
     assert shape(plan) == [
         ("upscale", ["image 0"]),
         ("deblur", ["step 1"]),
@@ -169,7 +171,7 @@ def test_the_format_is_the_callers_else_the_goals() -> None:
     intent = wanted(("generate", {"format": "jpeg"}))
     assert plan_goal("x", intent, 0).output.format == image_pb2.IMAGE_FORMAT_JPEG
     asked = image_pb2.OutputOptions(format=image_pb2.IMAGE_FORMAT_WEBP, quality=50)
-    assert plan_goal("x", intent, 0, asked).output == asked
+    assert plan_goal("x", intent, 0, Known(output=asked)).output == asked
 
 
 def test_an_edit_without_a_picture_asks_for_one() -> None:

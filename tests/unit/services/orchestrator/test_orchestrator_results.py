@@ -16,21 +16,28 @@ def record(step_id: str, *kinds: image.ModelKind.ValueType) -> image.StepRecord:
 DRAWN = record("1", image.MODEL_KIND_ANALYSIS, image.MODEL_KIND_GENERATIVE)
 CUT = record("2", image.MODEL_KIND_EDITING)
 TURNED = record("3", image.MODEL_KIND_ALGORITHM)
+GIVEN = image.MARKING_STANDARD_EDIT
 
 
 def test_what_a_generative_model_drew_alone_is_generated() -> None:
-    verdict = marking_verdict([DRAWN, CUT, TURNED], shows_input=False)
+    verdict = marking_verdict([DRAWN, CUT, TURNED], [])
     assert (verdict.marking, list(verdict.step_ids)) == (image.MARKING_GENERATED, ["1"])
 
 
 def test_drawn_into_a_given_picture_it_is_partly_generated() -> None:
-    verdict = marking_verdict([CUT, DRAWN, DRAWN], shows_input=True)
+    verdict = marking_verdict([CUT, DRAWN, DRAWN], [GIVEN])
     assert (verdict.marking, list(verdict.step_ids)) == (image.MARKING_PARTLY_GENERATED, ["1"])
 
 
 def test_without_a_generative_model_it_is_an_edit() -> None:
-    verdict = marking_verdict([CUT, TURNED], shows_input=True)
+    verdict = marking_verdict([CUT, TURNED], [GIVEN])
     assert (verdict.marking, list(verdict.step_ids)) == (image.MARKING_STANDARD_EDIT, [])
+
+
+def test_what_was_drawn_before_stays_generated() -> None:
+    assert marking_verdict([CUT], [image.MARKING_GENERATED]).marking == image.MARKING_GENERATED
+    assert marking_verdict([CUT], [image.MARKING_GENERATED, GIVEN]).marking == image.MARKING_PARTLY_GENERATED
+    assert marking_verdict([DRAWN], [image.MARKING_PARTLY_GENERATED]).marking == image.MARKING_PARTLY_GENERATED
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+"""A plan's steps being written, one branch for each picture. Pure."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from diptych.v1 import editor_pb2, generator_pb2
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator import slots as fill
+from services.orchestrator.conditions import Bound, bound_of
+from services.orchestrator.fills import fill_of
+from services.orchestrator.known import Known
+from services.orchestrator.model_choice import Choice, bare_prompt, content_kind, drawing_model
+from services.orchestrator.plan import action_of, operation_of
+from services.orchestrator.wanted import Wanted
+from services.orchestrator.wording import reason_for
+
+Input = v1.StepInput
+
+# The slot whose words describe an operation's second picture.
+SECOND_PICTURE = {
+    "replace_background": "background",
+    "replace_object": "replacement",
+    "add_object": "object",
+    "composite": "object",
+    "match_style": "style",
+}
+_NEEDS_SECOND = frozenset(SECOND_PICTURE) - {"replace_background"}
+# Things that are drawn on a ground of their own, which must not come along.
+_THINGS = frozenset({"replace_object", "add_object"})
+_OTHER_PICTURE = re.compile(r"\b(second|other|2nd|zweite\w*|andere\w*)\b|\b(picture|image|photo) ?2\b", re.IGNORECASE)
+
+
+def takes_second(operation: Wanted, num_images: int) -> bool:
+    """Whether the operation's other picture is the second of those that came along."""
+    if num_images < 2:
+        return False
+    slot = SECOND_PICTURE.get(operation.name, "style" if operation.name == "style_transfer" else "")
+    said = fill.words(operation.slots, slot) if slot else ""
+    return bool(slot) and (not said or bool(_OTHER_PICTURE.search(f"{said} {operation.clause}")))
+
+
+@dataclass
+class Draft:
+    """Steps being written, in order."""
+
+    goal: str
+    num_images: int
+    known: Known
+    steps: list[v1.PlanStep] = field(default_factory=list)
+    _drawn: dict[str, Input] = field(default_factory=dict)
+    _looks: dict[bytes, v1.PlanStep] = field(default_factory=dict)
+    _choice: Choice | None = None
+
+    def branch(self, operations: Sequence[Wanted], base: int | None) -> Input | None:
+        """Writes the steps for one picture, and gives the picture that they end with."""
+        current = None if base is None else Input(goal_image=base)
+        spare: Input | None = None
+        for index, operation in enumerate(operations):
+            if operation.name == "generate":
+                # Drawn beside a picture that is worked on, it is what a later step lays into that one.
+                later = any(other.name in SECOND_PICTURE for other in operations[index + 1 :])
+                beside = current is not None and later
+                drawn = self._draw(operation, once=beside)
+                spare, current = (drawn, current) if beside else (spare, drawn)
+            elif operation.name == "analyze":
+                self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
+            elif operation.name == "vary":
+                step = v1.PlanStep(vary=fill.variation(self.goal, operation.slots))
+                current = self.add(operation, step, [current])
+            elif operation.name == "animate":
+                self._animate(operation, current)
+                return None
+            elif operation.name == "crop":
+                current = self._crop(operation, current)
+            else:
+                current, spare = self._edit(operation, current, spare)
+        return current
+
+    def add(self, operation: Wanted, step: v1.PlanStep, inputs: Sequence[Input | None], note: str = "") -> Input:
+        """Writes a step, with its reason and its model."""
+        step.id = str(len(self.steps) + 1)
+        step.inputs.extend(taken for taken in inputs if taken is not None)
+        reasons = [reason_for(step, operation.clause), operation.because, note]
+        if len(step.inputs) == 1:
+            reasons.append(fill.assumption(operation_of(step), operation.slots))
+        if action_of(step) in ("generate", "vary", "animate_latents"):
+            reasons.append(self._settle(step))
+        if operation_of(step) == "upscale":
+            step.edit.upscale.content, why = content_kind(self.goal, self.known.catalog)
+            reasons.append(why)
+        step.reason = " ".join(reason for reason in reasons if reason)
+        self.steps.append(step)
+        return Input(step_id=step.id)
+
+    def _settle(self, step: v1.PlanStep) -> str:
+        """Gives a step that draws its model; says why that one."""
+        if self._choice is None:
+            self._choice = drawing_model(self.goal, self.known.catalog)
+        getattr(step, action_of(step)).model = self._choice.model
+        return self._choice.why
+
+    def _draw(self, operation: Wanted, *, once: bool) -> Input:
+        slots = operation.slots
+        spec = fill.generation(self.goal, slots)
+        spec.prompt = fill.clipped(self._in_house_style(bare_prompt(spec.prompt)))
+        if once and spec.prompt in self._drawn:
+            return self._drawn[spec.prompt]
+        drawn = self.add(operation, v1.PlanStep(generate=spec), [])
+        # The model draws at its own size; what the goal asks for is made from that.
+        implied = []
+        if any(slots.get(name) for name in ("width", "height", "platform")):
+            implied.append("resize")
+        elif fill.aspect_of(slots) is not None:
+            implied.append("crop")
+        for name in implied:
+            drawn = self.add(operation, v1.PlanStep(edit=fill.edit(name, slots)), [drawn])
+        if once:
+            self._drawn[spec.prompt] = drawn
+        return drawn
+
+    def _in_house_style(self, prompt: str) -> str:
+        return self.known.profile.prompt(prompt) if self.known.profile is not None else prompt
+
+    def _crop(self, operation: Wanted, current: Input | None) -> Input | None:
+        """A crop, and where a size is named as well, that size; a platform's size alone crops what is over."""
+        slots = operation.slots
+        sized = bool(slots.get("platform")) or all(slots.get(side) for side in ("width", "height"))
+        if not slots.get("platform") or slots.get("aspect") or slots.get("object"):
+            current = self.add(operation, v1.PlanStep(edit=fill.edit("crop", slots)), [current])
+        if sized:
+            current = self.add(operation, v1.PlanStep(edit=fill.edit("resize", slots)), [current])
+        return current
+
+    def _animate(self, operation: Wanted, current: Input | None) -> None:
+        if current is not None:
+            self.add(operation, v1.PlanStep(animate_image=fill.film_of_still(operation.slots)), [current])
+            return
+        prompt = self._in_house_style(fill.generation(self.goal, operation.slots).prompt)
+        step = v1.PlanStep()
+        step.animate_latents.keyframes.extend(generator_pb2.LatentKeyframe(prompt=prompt) for _ in range(2))
+        if (length := fill.film_length(operation.slots)) is not None:
+            step.animate_latents.duration.CopyFrom(length)
+        self.add(operation, step, [])
+
+    def _edit(self, operation: Wanted, current: Input | None, spare: Input | None) -> tuple[Input, Input | None]:
+        other: Input | None = None
+        if operation.name in SECOND_PICTURE and spare is not None:
+            other, spare = spare, None
+        elif takes_second(operation, self.num_images):
+            other = Input(goal_image=1)
+        elif current is not None and (filled := fill_of(operation, self.known.catalog)) is not None:
+            return filled(self, operation, current), spare
+        edit = fill.edit(operation.name, operation.slots)
+        if other is None and (operation.name in _NEEDS_SECOND or edit.replace_background.HasField("image")):
+            other = self._drawn_for(operation)
+        if other is not None and operation.name == "replace_background":
+            edit.replace_background.image.SetInParent()
+        if other is not None and operation.name == "style_transfer":
+            edit.style_transfer.image.SetInParent()
+        return self._conditional(operation, edit, current, other), spare
+
+    def _conditional(
+        self, operation: Wanted, edit: editor_pb2.Operation, current: Input | None, other: Input | None
+    ) -> Input:
+        """The edit, after a look at the picture where that decides whether it is needed."""
+        bound = bound_of(operation, self.goal) if current is not None else None
+        if bound is None or current is None:
+            return self.add(operation, v1.PlanStep(edit=edit), [current, other])
+        look = self._look(current, bound)
+        step = v1.PlanStep(edit=edit, only_if=[bound.condition(look.id)])
+        return self.add(operation, step, [current, other], bound.words)
+
+    def _look(self, current: Input, bound: Bound) -> v1.PlanStep:
+        """The step that looks at a picture; one for all that is asked of that picture."""
+        key = current.SerializeToString(deterministic=True)
+        if key not in self._looks:
+            because = "Decides whether a later step is needed."
+            self.add(Wanted("analyze", because=because), v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
+            self._looks[key] = self.steps[-1]
+        look = self._looks[key]
+        if bound.kind not in look.analyze.kinds:
+            look.analyze.kinds.append(bound.kind)
+        return look
+
+    def _drawn_for(self, operation: Wanted) -> Input:
+        """The picture that the operation describes in words; the same words are drawn once."""
+        said, text = fill.words(operation.slots, SECOND_PICTURE[operation.name]), fill.words(operation.slots, "text")
+        described = f'the words "{text}"' if text else said
+        prompt = fill.clipped(described or operation.clause.strip() or self.goal)
+        if prompt not in self._drawn:
+            step = v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt))
+            drawn = self.add(operation, step, [])
+            if operation.name in _THINGS and not text:
+                drawn = self.add(operation, v1.PlanStep(edit=fill.edit("remove_background", {})), [drawn])
+            self._drawn[prompt] = drawn
+        return self._drawn[prompt]

@@ -1,0 +1,17 @@
+"""What is known beside the goal when it is planned."""
+
+from dataclasses import dataclass, field
+
+from diptych.v1 import image_pb2
+from services.orchestrator.model_choice import Catalog
+from services.orchestrator.profiles import Profile
+
+
+@dataclass(frozen=True)
+class Known:
+    """How results are to be written, the seed, the models there are, and the brand that is asked for."""
+
+    output: image_pb2.OutputOptions = field(default_factory=image_pb2.OutputOptions)
+    seed: int | None = None
+    catalog: Catalog = field(default_factory=Catalog)
+    profile: Profile | None = None

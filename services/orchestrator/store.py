@@ -1,0 +1,48 @@
+"""The orchestrator's own small database, SQLite in its write-ahead mode: one file, safe when the process is killed.
+
+Several processes may share the file. Every call belongs on one thread.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_BUSY_SECONDS = 10.0
+Statement = tuple[str, Sequence[Any]]
+
+
+class Store:
+    """A database in a folder, or in memory without one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = ":memory:" if folder is None else str(folder / "orchestrator.sqlite3")
+        self._database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._database.execute("pragma journal_mode = wal")
+        self._database.execute("pragma synchronous = normal")
+        self._database.execute("pragma foreign_keys = on")
+
+    def prepare(self, tables: str) -> None:
+        """Creates tables that are not there yet."""
+        self._database.executescript(tables)
+
+    def rows(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """What a query finds."""
+        return self._database.execute(query, values).fetchall()
+
+    def write(self, statements: Sequence[Statement]) -> None:
+        """Does all or nothing."""
+        self._database.execute("begin immediate")
+        try:
+            for statement, values in statements:
+                self._database.execute(statement, values)
+        except BaseException:
+            self._database.execute("rollback")
+            raise
+        self._database.execute("commit")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._database.close()
