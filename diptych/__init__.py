@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diptych.events import Event, PlanMade, StepFinished, StepPreview, StepProgress, StepStarted
     from diptych.findings import AnalyzeResult
     from diptych.operations import operation, parse_operation
+    from diptych.plans import Plan, PlanStep
     from diptych.sync import Client
     from diptych.types import (
         CreateResult,
@@ -44,9 +45,8 @@ if TYPE_CHECKING:
         Marking,
         ModelInfo,
         ModelUse,
+        Outcome,
         Picture,
-        Plan,
-        PlanStep,
         Record,
     )
 
@@ -75,6 +75,7 @@ _HOMES = {
     "diptych.events": ("Event", "PlanMade", "StepFinished", "StepPreview", "StepProgress", "StepStarted"),
     "diptych.findings": ("AnalyzeResult",),
     "diptych.operations": ("operation", "parse_operation"),
+    "diptych.plans": ("Plan", "PlanStep"),
     "diptych.sync": ("Client",),
     "diptych.types": (
         "CreateResult",
@@ -85,9 +86,8 @@ _HOMES = {
         "Marking",
         "ModelInfo",
         "ModelUse",
+        "Outcome",
         "Picture",
-        "Plan",
-        "PlanStep",
         "Record",
     ),
 }
@@ -118,6 +118,7 @@ __all__ = [
     "ModelNotPulled",
     "ModelUse",
     "NotFound",
+    "Outcome",
     "Overloaded",
     "PermissionDenied",
     "Picture",

@@ -17,13 +17,13 @@ from diptych.filming import FilmFormat, collect_film, duration_message, film_for
 from diptych.findings import AnalyzeResult
 from diptych.inputs import PictureInput, to_message
 from diptych.operations import OperationInput, to_operations
+from diptych.plans import Plan
 from diptych.types import (
     CreateResult,
     EditResult,
     FilmResult,
     GenerateResult,
     ModelInfo,
-    Plan,
 )
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2, orchestrator_pb2
 
@@ -47,14 +47,21 @@ class AsyncClient(Calls):
         *,
         images: Sequence[PictureInput] = (),
         format: Format | None = None,
+        conversation: str = "",
+        profile: str = "",
+        seed: int | None = None,
         preview_interval: int = 0,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
     ) -> CreateResult:
-        """What comes of a goal in plain words. ClarificationNeeded when it cannot be done without asking."""
+        """What comes of a goal in plain words. ClarificationNeeded when it cannot be done without asking.
+
+        Goals of one `conversation` may speak of earlier ones; `profile` is a brand that the server knows; the same
+        goal and `seed` draw the same pictures.
+        """
         request = _message(
             orchestrator_pb2.RunGoalRequest,
-            goal=await _goal(goal, images, format),
+            goal=await _goal(goal, images, format, conversation, profile, seed),
             preview_interval=preview_interval,
         )
         async with aclosing(self.run_goal(request, timeout=timeout)) as responses:
@@ -67,11 +74,16 @@ class AsyncClient(Calls):
         images: Sequence[PictureInput] = (),
         assumed_images: int | None = None,
         format: Format | None = None,
+        conversation: str = "",
+        profile: str = "",
+        seed: int | None = None,
         timeout: float | None = None,
     ) -> Plan:
         """What would be done. `assumed_images` plans as though so many pictures were attached."""
         request = _message(
-            orchestrator_pb2.PlanGoalRequest, goal=await _goal(goal, images, format), assumed_images=assumed_images
+            orchestrator_pb2.PlanGoalRequest,
+            goal=await _goal(goal, images, format, conversation, profile, seed),
+            assumed_images=assumed_images,
         )
         return Plan.from_message((await self.plan_goal(request, timeout=timeout)).plan)
 
@@ -80,15 +92,17 @@ class AsyncClient(Calls):
         plan: Plan | orchestrator_pb2.Plan,
         *,
         images: Sequence[PictureInput] = (),
+        conversation: str = "",
         preview_interval: int = 0,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
     ) -> CreateResult:
-        """What comes of exactly this plan."""
+        """What comes of exactly this plan; kept in the `conversation` that it was made for."""
         request = _message(
             orchestrator_pb2.RunPlanRequest,
             plan=plan.message if isinstance(plan, Plan) else plan,
             images=await _inputs(images),
+            conversation_id=conversation,
             preview_interval=preview_interval,
         )
         async with aclosing(self.run_plan(request, timeout=timeout)) as responses:
@@ -322,5 +336,20 @@ async def _inputs(images: Sequence[PictureInput]) -> list[orchestrator_pb2.Image
     return [orchestrator_pb2.ImageInput(image=image) for image in made]
 
 
-async def _goal(text: str, images: Sequence[PictureInput], format: Format | None) -> orchestrator_pb2.Goal:
-    return _message(orchestrator_pb2.Goal, text=text, images=await _inputs(images), output=_output(format))
+async def _goal(
+    text: str,
+    images: Sequence[PictureInput],
+    format: Format | None,
+    conversation: str,
+    profile: str,
+    seed: int | None,
+) -> orchestrator_pb2.Goal:
+    return _message(
+        orchestrator_pb2.Goal,
+        text=text,
+        images=await _inputs(images),
+        output=_output(format),
+        conversation_id=conversation,
+        profile=profile,
+        seed=seed,
+    )

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterable, Sequence
 
 from diptych.errors import ClarificationNeeded, InternalError
 from diptych.events import OnEvent, PlanMade, StepFinished, StepPreview, StepProgress, StepStarted, event_from_message
-from diptych.types import CreateResult, EditResult, Film, GenerateResult, Marking, Picture, Plan, Record
+from diptych.plans import Plan
+from diptych.types import CreateResult, EditResult, Film, GenerateResult, Marking, Outcome, Picture, Record
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, orchestrator_pb2
 
 
@@ -36,6 +37,7 @@ async def collect_goal(
         plan,
         completed.timing.total.ToNanoseconds() / 1e9,
         completed.timing.compute.ToNanoseconds() / 1e9,
+        tuple(Outcome.from_message(outcome) for outcome in completed.outcomes),
     )
 
 

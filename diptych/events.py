@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from diptych.errors import DiptychError, from_status
-from diptych.types import Picture, Plan, Record
+from diptych.plans import Plan
+from diptych.types import Picture, Record
 from diptych.v1 import orchestrator_pb2
 
 
@@ -44,11 +45,12 @@ class StepPreview:
 
 @dataclass(frozen=True)
 class StepFinished:
-    """A step ended. `failure` is set when it failed and other results are kept."""
+    """A step ended. `failure` is set when it failed and other results are kept, `skipped` says why it was left out."""
 
     step_id: str
     records: tuple[Record, ...]
     failure: DiptychError | None = None
+    skipped: str = ""
 
 
 Event: TypeAlias = PlanMade | StepStarted | StepProgress | StepPreview | StepFinished
@@ -70,5 +72,7 @@ def event_from_message(event: orchestrator_pb2.GoalEvent) -> Event | None:
         case "step_completed":
             done = event.step_completed
             failure = from_status(done.failure) if done.HasField("failure") else None
-            return StepFinished(done.step_id, tuple(Record.from_message(r) for r in done.records), failure)
+            return StepFinished(
+                done.step_id, tuple(Record.from_message(r) for r in done.records), failure, done.skipped
+            )
     return None

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diptych.errors import InvalidRequest
+from diptych.errors import DiptychError, InvalidRequest, from_status
+from diptych.plans import Plan
 from diptych.v1 import generator_pb2, image_pb2, model_pb2, orchestrator_pb2
 
 if TYPE_CHECKING:
@@ -172,101 +173,6 @@ class Marking:
 
 
 @dataclass(frozen=True)
-class PlanStep:
-    """One call to one service. `inputs`: "image 0" for the goal's pictures, "step 1" for earlier results."""
-
-    id: str
-    service: str
-    operation: str
-    inputs: tuple[str, ...]
-    reason: str
-
-    @classmethod
-    def from_message(cls, step: orchestrator_pb2.PlanStep) -> "PlanStep":
-        """The step in a message."""
-        inputs = tuple(
-            f"image {one.goal_image}" if one.WhichOneof("source") == "goal_image" else f"step {one.step_id}"
-            for one in step.inputs
-        )
-        return cls(step.id, step.service, step.operation, inputs, step.reason)
-
-
-@dataclass(frozen=True)
-class Option:
-    """One answer to a question. `plan` is ready for `run`."""
-
-    label: str
-    needs_image: bool
-    plan: "Plan"
-
-
-@dataclass(frozen=True)
-class Clarification:
-    """What must be known first: one question and two to four answers."""
-
-    question: str
-    options: tuple[Option, ...]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a goal asks for, before it is made into steps. Routes as in `Plan`; operations in order."""
-
-    route: str
-    operations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What will be done. `route` says which services take part: GENERATE, EDIT, CHAIN (both) or CLARIFY (none yet).
-
-    `message` is the v1 plan, the one that `run` sends back unchanged.
-    """
-
-    route: str
-    reading: Reading
-    steps: tuple[PlanStep, ...]
-    slots: Mapping[str, str]
-    confidence: float
-    why: str
-    clarification: Clarification | None
-    digest: str
-    message: orchestrator_pb2.Plan = field(repr=False, compare=False)
-
-    @classmethod
-    def from_message(cls, plan: orchestrator_pb2.Plan) -> "Plan":
-        """The plan in a message."""
-        clarification = None
-        if plan.HasField("clarification"):
-            options = tuple(
-                Option(option.label, option.needs_image, cls.from_message(option.plan))
-                for option in plan.clarification.options
-            )
-            clarification = Clarification(plan.clarification.question, options)
-        steps = tuple(PlanStep.from_message(step) for step in plan.steps)
-        read = plan.HasField("reading")
-        reading = Reading(
-            _route(plan.reading.route if read else plan.route),
-            tuple(plan.reading.operations) if read else tuple(step.operation for step in steps),
-        )
-        return cls(
-            _route(plan.route),
-            reading,
-            steps,
-            dict(plan.slots),
-            plan.confidence,
-            plan.why,
-            clarification,
-            plan.digest,
-            plan,
-        )
-
-
-def _route(route: orchestrator_pb2.Route.ValueType) -> str:
-    return orchestrator_pb2.Route.Name(route).removeprefix("ROUTE_")
-
-
-@dataclass(frozen=True)
 class ModelInfo:
     """One model of a service. `state` is NOT_PULLED, AVAILABLE, LOADING, READY or FAILED."""
 
@@ -388,8 +294,27 @@ class EditResult(Pictures):
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of one of the goal's pictures: its results, places in `images` and `films`, or why there is none."""
+
+    goal_image: int
+    failure: DiptychError | None
+    images: tuple[int, ...]
+    films: tuple[int, ...]
+
+    @classmethod
+    def from_message(cls, outcome: orchestrator_pb2.ImageOutcome) -> "Outcome":
+        """The outcome in a message."""
+        failure = from_status(outcome.failure) if outcome.HasField("failure") else None
+        return cls(outcome.goal_image, failure, tuple(outcome.images), tuple(outcome.videos))
+
+
+@dataclass(frozen=True)
 class CreateResult(Pictures):
-    """What came of a goal. `total_seconds` minus `compute_seconds` is the orchestrator's own time."""
+    """What came of a goal. `total_seconds` minus `compute_seconds` is the orchestrator's own time.
+
+    `outcomes`: one for each picture when several were treated each on its own; a failure of one leaves the others.
+    """
 
     films: tuple[Film, ...]
     records: tuple[Record, ...]
@@ -397,3 +322,4 @@ class CreateResult(Pictures):
     plan: Plan
     total_seconds: float
     compute_seconds: float
+    outcomes: tuple[Outcome, ...] = ()

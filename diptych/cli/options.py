@@ -26,6 +26,12 @@ Images = Annotated[
     typer.Option("--image", help="A picture the goal speaks of; repeat for more.", metavar="FILE"),
 ]
 
+Conversation = Annotated[
+    str | None, typer.Option(help="Any name; goals of one conversation may say “now warmer” or “undo that”.")
+]
+Profile = Annotated[str | None, typer.Option(help="A brand that the orchestrator knows (see its --profiles).")]
+Seed = Annotated[int | None, typer.Option(help="The same goal and seed draw the same pictures.", min=0, max=2**64 - 1)]
+
 
 def connect(service: ServiceName, address: str | None) -> AsyncClient:
     """A client whose `service` is at `address`, with token and TLS from the environment."""

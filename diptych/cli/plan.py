@@ -6,11 +6,11 @@ import typer
 
 from diptych.cli import terminal
 from diptych.cli.failures import CLARIFY, USAGE, run
-from diptych.cli.options import Address, AsJson, Images, Timeout
+from diptych.cli.options import Address, AsJson, Conversation, Images, Profile, Seed, Timeout
 from diptych.cli.plan_lines import plan_lines
 from diptych.cli.planning import planner
 from diptych.errors import InvalidRequest
-from diptych.types import Plan
+from diptych.plans import Plan
 
 
 def plan(
@@ -21,6 +21,9 @@ def plan(
         bool,
         typer.Option("--jsonl", help='Plan each line {"id", "text", "has_image"} of stdin; write a line each.'),
     ] = False,
+    conversation: Conversation = None,
+    profile: Profile = None,
+    seed: Seed = None,
     address: Address = None,
     timeout: Timeout = None,
 ) -> None:
@@ -36,7 +39,14 @@ def plan(
 
     async def work() -> Plan:
         async with planner(address) as client:
-            return await client.plan(goal, images=image or [], timeout=timeout)
+            return await client.plan(
+                goal,
+                images=image or [],
+                conversation=conversation or "",
+                profile=profile or "",
+                seed=seed,
+                timeout=timeout,
+            )
 
     made = run(work())
     if json:
@@ -66,6 +76,9 @@ def plan_json(made: Plan) -> dict[str, object]:
         "steps": made.steps,
         "clarification": {"question": asked.question, "options": options} if asked else None,
         "digest": made.digest,
+        "estimated_seconds": made.estimated_seconds,
+        "seed": made.seed,
+        "profile": made.profile,
     }
 
 
@@ -81,5 +94,14 @@ def _show(made: Plan) -> None:
     if made.slots:
         out.print("read: " + ", ".join(f"{name} = {value}" for name, value in sorted(made.slots.items())))
     if made.steps:
-        rows = [(s.id, s.service, s.operation, ", ".join(s.inputs) or "nothing", s.reason) for s in made.steps]
-        terminal.show_table(out, ("step", "service", "operation", "takes", "why"), rows)
+        rows = [
+            (s.id, s.service, s.operation, ", ".join(s.inputs) or "nothing", _time(s.estimated_seconds), s.reason)
+            for s in made.steps
+        ]
+        terminal.show_table(out, ("step", "service", "operation", "takes", "time", "why"), rows)
+    if made.estimated_seconds is not None:
+        out.print(f"about {_time(made.estimated_seconds)} in all")
+
+
+def _time(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f} s" if seconds < 60 else f"{seconds / 60:.1f} min"

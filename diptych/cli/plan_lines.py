@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from diptych.cli.failures import write_line
 from diptych.client import AsyncClient
 from diptych.errors import InvalidRequest
-from diptych.types import Plan
+from diptych.plans import Plan
 
 # Calls under way at once. A plan takes milliseconds, so a few keep the planner busy.
 _WINDOW = 8

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from diptych.cli.files import write_film
 from diptych.events import Event, OnEvent, PlanMade, StepFinished, StepProgress, StepStarted
-from diptych.types import FilmResult, Marking, Picture, Pictures, Plan, Record
+from diptych.plans import Plan
+from diptych.types import FilmResult, Marking, Picture, Pictures, Record
 
 # Elsewhere than on a terminal a line is as long as it needs to be.
 _PLAIN_WIDTH = 240
@@ -63,7 +64,7 @@ class _Bars:
             case StepFinished() if event.step_id in self._tasks:
                 task = self._tasks[event.step_id]
                 if event.failure is None:
-                    self._bars.update(task, completed=1.0, words="done")
+                    self._bars.update(task, completed=1.0, words=event.skipped or "done")
                 else:
                     self._bars.update(task, words=f"failed: {event.failure.message}")
                 self._bars.stop_task(task)
@@ -90,8 +91,8 @@ class _Lines:
                     self._say(event.step_id, f"{event.fraction:.0%} {event.message}".rstrip())
             case StepFinished():
                 seconds = sum(record.total_seconds for record in event.records)
-                failed = f"failed: {event.failure.message}" if event.failure else f"done in {seconds:.2f} s"
-                self._say(event.step_id, failed)
+                done = event.skipped or f"done in {seconds:.2f} s"
+                self._say(event.step_id, f"failed: {event.failure.message}" if event.failure else done)
 
     def _say(self, step_id: str, words: str) -> None:
         self._out.print(f"{self._titles.get(step_id, f'step {step_id}')}: {words}", soft_wrap=True)

@@ -7,16 +7,15 @@ of one amount or fewer give no slope: then it is their middle, in proportion whe
 
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from statistics import median
 
 import numpy as np
-from scipy.stats import theilslopes
 
 from services.orchestrator.store import Store
 
 _KEPT = 32
 # Work of such different amount is not told from what was measured.
 _SPREAD = 1.05
+_LEAST = 1e-9
 
 _TABLE = """
 create table if not exists measured (
@@ -52,15 +51,18 @@ class History:
         if not pairs:
             return None
         amounts, times = np.array(pairs).T
+        amounts = np.maximum(amounts, _LEAST)
         if amounts.max() < _SPREAD * amounts.min() or len(pairs) < 3:
-            usual, middle = median(amounts), median(times)
-            return float(middle * (amount / usual if not usual / _SPREAD <= amount <= usual * _SPREAD else 1))
-        slope, intercept, *_ = theilslopes(times, amounts)
+            usual, middle = float(np.median(amounts)), float(np.median(times))
+            return middle if usual / _SPREAD <= amount <= usual * _SPREAD else middle * amount / usual
+        first, second = np.triu_indices(len(pairs), k=1)
+        apart = amounts[second] - amounts[first]
+        rises = (times[second] - times[first])[apart != 0] / apart[apart != 0]
         # Time that would fall as work grows, or be spent on no work less than none, is an accident of few measurements.
-        slope = max(float(slope), 0.0)
-        intercept = max(median(times - slope * amounts), 0.0)
+        slope = max(float(np.median(rises)), 0.0)
+        intercept = max(float(np.median(times - slope * amounts)), 0.0)
         if intercept == 0.0:
-            slope = median(times / np.maximum(amounts, 1e-9))
+            slope = float(np.median(times / amounts))
         return float(intercept + slope * amount)
 
     def size(self, kind: str) -> tuple[int, int] | None:

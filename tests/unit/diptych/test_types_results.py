@@ -10,7 +10,8 @@ from PIL import Image
 from diptych.errors import InvalidRequest, ServiceUnavailable, to_status
 from diptych.events import PlanMade, StepFinished, StepPreview, event_from_message
 from diptych.inputs import to_message
-from diptych.types import EditResult, Marking, Picture, Plan, Record, format_of
+from diptych.plans import Plan
+from diptych.types import EditResult, Marking, Picture, Record, format_of
 from diptych.v1 import image_pb2, orchestrator_pb2
 
 

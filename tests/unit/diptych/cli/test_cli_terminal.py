@@ -9,7 +9,8 @@ from rich.console import Console
 from diptych.cli import terminal
 from diptych.errors import ServiceUnavailable
 from diptych.events import PlanMade, StepFinished, StepProgress, StepStarted
-from diptych.types import EditResult, Marking, ModelUse, Picture, Plan, Record
+from diptych.plans import Plan
+from diptych.types import EditResult, Marking, ModelUse, Picture, Record
 from diptych.v1 import orchestrator_pb2
 
 RECORD = Record(
