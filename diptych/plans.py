@@ -10,7 +10,7 @@ from diptych.v1 import orchestrator_pb2
 class PlanStep:
     """One call to one service.
 
-    `inputs`: "image 0" for the goal's pictures, "step 1" for earlier results, "kept 1a2b3c4d" for what the server keeps.
+    `inputs`: "image 0" for the goal's pictures, "step 1" for earlier results, "kept 1a2b3c4d" for what is kept.
     `estimated_seconds`: None without history. `conditional`: left out when a look at the picture shows no need.
     """
 

@@ -34,14 +34,10 @@ class Store:
 
     def write(self, statements: Sequence[Statement]) -> None:
         """Does all or nothing."""
-        self._database.execute("begin immediate")
-        try:
+        with self._database:
+            self._database.execute("begin immediate")
             for statement, values in statements:
                 self._database.execute(statement, values)
-        except BaseException:
-            self._database.execute("rollback")
-            raise
-        self._database.execute("commit")
 
     def close(self) -> None:
         """Closes the file."""

@@ -39,6 +39,7 @@ PUBLIC = [
     "ModelNotPulled",
     "ModelUse",
     "NotFound",
+    "Outcome",
     "Overloaded",
     "PermissionDenied",
     "Picture",
@@ -59,8 +60,8 @@ PUBLIC = [
 ]
 COMMANDS = {
     "serve": {"service", "flags"},
-    "create": {"goal", "image", "output", "json", "address", "timeout"},
-    "plan": {"goal", "image", "json", "jsonl", "address", "timeout"},
+    "create": {"goal", "image", "output", "conversation", "profile", "seed", "json", "address", "timeout"},
+    "plan": {"goal", "image", "json", "jsonl", "conversation", "profile", "seed", "address", "timeout"},
     "generate": {
         *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
         *("model", "json", "address", "timeout"),
