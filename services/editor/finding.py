@@ -1,5 +1,6 @@
 """Things pointed at by name or place, found in the picture."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -46,7 +47,23 @@ async def find_named(pixels: Pixels, label: str, context: EditContext) -> Found:
     if kinds[0] in names.FACE_PARTS:
         return await _find_in_faces(pixels, kinds[0], context)
     things = [one for one in await find_things(pixels, context, _EXPECTED) if one.label in kinds][:_MOST_NAMED]
-    return await _outlined(pixels, things, context)
+    return await _outlined(pixels, _chosen(things, names.which(label), context), context)
+
+
+def _chosen(things: list[Thing], which: str, context: EditContext) -> list[Thing]:
+    """The one that was meant, by place or size; all of them where none was."""
+    if not which or not things:
+        return things
+    context.note(which=which)
+    keys: dict[str, Callable[[Thing], float]] = {
+        "left": lambda one: one.box[0] + one.box[2],
+        "right": lambda one: -one.box[0] - one.box[2],
+        "top": lambda one: one.box[1] + one.box[3],
+        "bottom": lambda one: -one.box[1] - one.box[3],
+        "largest": lambda one: -_area(one.box),
+        "smallest": lambda one: _area(one.box),
+    }
+    return [min(things, key=keys[which])]
 
 
 async def find_at(pixels: Pixels, x: int, y: int, context: EditContext) -> Found:

@@ -1,5 +1,6 @@
 """The styles that are known by name, and which of them a caller's words mean."""
 
+import difflib
 import re
 import tomllib
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ STYLES_OF_NETWORK = 26
 
 @dataclass(frozen=True)
 class NamedStyle:
-    """`blend` (26,) float32 sums to 1; `also` are other words for it."""
+    """`blend` (26,) float32 sums to 1, None where `drawing` names an arithmetic; `also` are other words for it."""
 
     name: str
-    blend: Floats
+    blend: Floats | None
+    drawing: str
     palette: Palette
     also: tuple[str, ...]
 
@@ -53,12 +55,30 @@ def _contains(said: str, word: str) -> bool:
     return re.search(rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word), said) is not None
 
 
+def similar_styles(words: str) -> list[str]:
+    """At most three names that are spelled like the words, or that other words spelled like them stand for."""
+    known = {word: style.name for style in named_styles().values() for word in (style.name, *style.also)}
+    near = difflib.get_close_matches(words.strip().lower(), known, n=5, cutoff=0.6)
+    return list(dict.fromkeys(known[word] for word in near))[:3]
+
+
 def _style(name: str, entry: dict[str, object]) -> NamedStyle:
+    shares, palette, also, drawing = entry.get("blend"), entry["colors"], entry["also"], entry.get("drawing", "")
+    if (
+        not isinstance(also, list)
+        or palette not in ("own", "photo", "grey")
+        or isinstance(shares, dict) == bool(drawing)
+    ):
+        raise ValueError(f"styles.toml: {name} wants blend or drawing, colors (own, photo or grey) and also")
+    known: Palette = "own" if palette == "own" else "photo" if palette == "photo" else "grey"
+    return NamedStyle(name, _blend(shares), str(drawing), known, tuple(str(word) for word in also))
+
+
+def _blend(shares: object) -> Floats | None:
+    if not isinstance(shares, dict):
+        return None
     blend = np.zeros(STYLES_OF_NETWORK, np.float32)
-    shares, palette, also = entry["blend"], entry["colors"], entry["also"]
-    if not isinstance(shares, dict) or not isinstance(also, list) or palette not in ("own", "photo", "grey"):
-        raise ValueError(f"styles.toml: {name} wants blend, colors (own, photo or grey) and also")
     for number, share in shares.items():
         blend[int(number)] = share
-    known: Palette = "own" if palette == "own" else "photo" if palette == "photo" else "grey"
-    return NamedStyle(name, blend / blend.sum(), known, tuple(str(word) for word in also))
+    result: Floats = blend / blend.sum()
+    return result

@@ -1,5 +1,6 @@
 """Another size, in pixels or by the name of a platform."""
 
+import difflib
 import functools
 import tomllib
 from collections.abc import Mapping
@@ -39,6 +40,24 @@ def platforms() -> Mapping[str, tuple[int, int]]:
     return {name: (size["width"], size["height"]) for name, size in table.items()}
 
 
+@functools.cache
+def _names() -> Mapping[str, str]:
+    """The name of the size for each way of writing it."""
+    table = tomllib.loads(Path(__file__).with_name("platforms.toml").read_text(encoding="utf-8"))
+    return {_plain(word): name for name, size in table.items() for word in (name, *size.get("also", ()))}
+
+
+def find_platform(words: str) -> str | None:
+    """The name of the size that was meant by "Insta story" or "YT thumbnail"; None if there is none such."""
+    plain = _plain(words)
+    return next((name for word in (plain, plain.removesuffix("s")) if (name := _names().get(word))), None)
+
+
+def _plain(words: str) -> str:
+    """Words as they are compared: small letters, figures and colons alone."""
+    return "".join(letter for letter in words.casefold() if letter.isalnum() or letter == ":")
+
+
 def read(message: editor_pb2.Resize, faults: Faults) -> Parameters:
     """The parameters; one way of saying the size is required."""
     pixels = [name for name in ("width", "height") if message.HasField(name)]
@@ -49,12 +68,15 @@ def read(message: editor_pb2.Resize, faults: Faults) -> Parameters:
         (faults / ways[1]).add(f"is given together with {ways[0]}; give only one")
     sides = {name: round(faults.number(message, name, 1, _MOST_SIDE, 1)) for name in pixels}
     scale = faults.number(message, "scale", 0, _MOST_SCALE, 1, open_low=True) if message.HasField("scale") else None
-    if message.platform and message.platform not in platforms():
-        (faults / "platform").add(f"is {message.platform[:40]!r}; known are {', '.join(sorted(platforms()))}")
-    elif message.platform:
-        sides = dict(zip(("width", "height"), platforms()[message.platform], strict=True))
+    platform = find_platform(message.platform) if message.platform else ""
+    if platform is None:
+        near = difflib.get_close_matches(message.platform.lower(), platforms(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        (faults / "platform").add(f"is {message.platform[:40]!r}; {hint}known are {', '.join(sorted(platforms()))}")
+    elif platform:
+        sides = dict(zip(("width", "height"), platforms()[platform], strict=True))
     fit = faults.choice(message, "fit", editor_pb2.FitMode.values()) or _COVER
-    return Parameters(sides.get("width"), sides.get("height"), scale, fit, message.platform)
+    return Parameters(sides.get("width"), sides.get("height"), scale, fit, platform or "")
 
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:

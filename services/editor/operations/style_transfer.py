@@ -7,8 +7,9 @@ import numpy as np
 from diptych.images import Pixels, flatten, from_message
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
+from services.editor.drawn_styles import DRAWINGS
 from services.editor.faults import Faults
-from services.editor.named_styles import NamedStyle, Palette, find_style, named_styles
+from services.editor.named_styles import NamedStyle, Palette, find_style, named_styles, similar_styles
 from services.editor.operations.denoise import merge, visible_colors
 from services.editor.stylizing import enlarge_sharply, finish, paint_like, paint_named
 
@@ -38,8 +39,12 @@ def read(message: editor_pb2.StyleTransfer, faults: Faults) -> Parameters:
     elif kind == "name":
         named = find_style(message.name)
         if named is None:
+            near = similar_styles(message.name[:40])
+            hint = f"did you mean {' or '.join(near)}? " if near else ""
             known = ", ".join(sorted(named_styles()))
-            (faults / "name").add(f"is {message.name[:40]!r}, which is not known; give a picture, or one of {known}")
+            (faults / "name").add(
+                f"is {message.name[:40]!r}, which is not known; {hint}give a picture in that style, or one of {known}"
+            )
     if kind == "image" and message.model:
         (faults / "model").add("chooses among models for named styles; leave it out when the style is a picture")
     strength = faults.number(message, "strength", 0, 1, 1)
@@ -53,17 +58,24 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     colors = await context.compute(visible_colors, image)
     palette: Palette = "photo" if parameters.keep_colors else "own"
     if parameters.named is not None:
-        context.note(name=parameters.named.name, model=parameters.model)
+        context.note(name=parameters.named.name)
+        if parameters.named.blend is not None:
+            context.note(model=parameters.model)
         if not parameters.keep_colors:
             palette = parameters.named.palette
     if parameters.strength == 0:
         return image
-    if parameters.named is not None:
-        model = await context.model(parameters.model)
-        painted = await paint_named(colors, parameters.named.blend, model, context)
+    named = parameters.named
+    if named is not None and named.blend is None:
+        context.method(named.drawing, "opencv")
+        painted = await context.compute(DRAWINGS[named.drawing], colors)
     else:
-        painted = await _like_example(colors, parameters.example or image_pb2.Image(), context)
-    painted = await enlarge_sharply(painted, image.shape[1], context)
+        if named is not None and named.blend is not None:
+            model = await context.model(parameters.model)
+            painted = await paint_named(colors, named.blend, model, context)
+        else:
+            painted = await _like_example(colors, parameters.example or image_pb2.Image(), context)
+        painted = await enlarge_sharply(painted, image.shape[1], context)
     finished = await context.compute(finish, painted, colors, palette)
     return await context.compute(merge, image, finished, parameters.strength, context.selection)
 

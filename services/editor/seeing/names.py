@@ -1,6 +1,10 @@
 """What things are called: the 80 kinds of COCO, and the words that people use for them."""
 
 import difflib
+import itertools
+import re
+import tomllib
+from pathlib import Path
 
 _NAMES = (
     "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
@@ -49,10 +53,18 @@ _GROUPS = {
     "furniture": _FURNITURE, "cutlery": ("fork", "knife", "spoon"), "dish": ("bowl", "cup"),
 }  # fmt: skip
 
-_PREPOSITIONS = frozenset(("in", "on", "with", "of", "at", "near", "behind", "beside", "under", "by", "from"))
+_PREPOSITIONS = frozenset((
+    "in", "on", "with", "of", "at", "near", "behind", "beside", "under", "by", "from", "to",
+    "auf", "im", "am", "mit", "neben", "vor", "hinter", "sur", "dans", "avec",
+    "de", "du", "à", "en", "con", "sobre", "junto",
+))  # fmt: skip
+_TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(
+    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
+)
 
 _MEANS: dict[str, tuple[str, ...]] = (
-    {name: (name,) for name in (*COCO, *SPECIAL)}
+    {word: (name,) for name, words in _TABLE["kinds"].items() for word in words}
+    | {name: (name,) for name in (*COCO, *SPECIAL)}
     | {word: (name,) for name, words in _OTHER_WORDS.items() for word in words.split(",") if word}
     | _GROUPS
 )
@@ -63,14 +75,46 @@ def meaning(label: str) -> tuple[str, ...]:
 
     What comes before the noun, and after a preposition, is passed over: a detector cannot see it.
     """
-    words = label.lower().replace("_", " ").split()
+    words = _words(label)
+    # "sac à dos" is one word.
+    for start, stop in itertools.combinations(range(len(words) + 1), 2):
+        if stop - start > 2 and (whole := " ".join(words[start:stop])) in _MEANS:
+            return _MEANS[whole]
     end = next((index for index, word in enumerate(words) if index and word in _PREPOSITIONS), len(words))
-    for start in range(end):
-        text = " ".join(words[start:end])
-        for candidate in (text, *_singulars(text)):
-            if candidate in _MEANS:
-                return _MEANS[candidate]
-    return ()
+    # Adjectives stand before the noun, and in some languages behind it.
+    for stop in range(end, 0, -1):
+        for start in range(stop):
+            text = " ".join(words[start:stop])
+            for candidate in (text, *_singulars(text)):
+                if candidate in _MEANS:
+                    return _MEANS[candidate]
+    return _named_in_chinese(label)
+
+
+def which(label: str) -> str:
+    """Left, right, top, bottom, largest or smallest, where a label such as "the left dog" says so; else empty."""
+    words = _words(label)
+    for name, stems in _TABLE["which"].items():
+        for stem in stems:
+            if stem.isascii() and any(word == stem or (len(stem) > 3 and _declined(word, stem)) for word in words):
+                return name
+            if not stem.isascii() and stem in label.lower():
+                return name
+    return ""
+
+
+def _declined(word: str, stem: str) -> bool:
+    return re.fullmatch(rf"{re.escape(stem)}(e|er|es|en|em|s|o|a|os|as|ste|ster)?", word) is not None
+
+
+def _words(label: str) -> list[str]:
+    return label.lower().replace("_", " ").replace(",", " ").split()
+
+
+def _named_in_chinese(label: str) -> tuple[str, ...]:
+    """What the longest Chinese word in a label means: there are no spaces to part it by."""
+    found = [word for word in _MEANS if not word.isascii() and ord(word[0]) > 0x2E80 and word in label]
+    return _MEANS[max(found, key=len)] if found else ()
 
 
 def similar(label: str) -> list[str]:

@@ -1,5 +1,8 @@
 """Crop, resize, rotate: sizes and places."""
 
+import tomllib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -8,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.editor.horizon import find_tilt
+from services.editor.operations import resize
 from services.editor.operations.crop import largest
-from services.editor.operations.resize import _contain, _cover, platforms
+from services.editor.operations.resize import _contain, _cover, find_platform, platforms
 from services.editor.operations.rotate import _level, _turn
 
 
@@ -27,6 +31,26 @@ def test_platforms_are_whole_and_named_plainly() -> None:
     for name, size in table.items():
         assert name == name.lower() and " " not in name
         assert all(16 <= side <= 4096 for side in size)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Insta story", "instagram-story"), ("YT thumbnail", "youtube-thumbnail"),
+        ("instagram_reels", "instagram-reel"),
+        ("Instagram", "instagram-post"), ("instagram 3:4", "instagram-portrait"), ("TikTok", "tiktok-video"),
+        ("x", "x-post"), ("4K", "4k"), ("somewhere", None), ("", None),
+    ],
+)  # fmt: skip
+def test_platforms_are_found_by_the_words_people_use(words: str, name: str | None) -> None:
+    assert find_platform(words) == name
+
+
+def test_no_two_platforms_share_a_word() -> None:
+    file = Path(resize.__file__).with_name("platforms.toml")
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    for name, one in table.items():
+        assert all(find_platform(word) == name for word in (name, *one.get("also", ())))
 
 
 def test_cover_follows_the_subject_to_the_edge_and_no_further() -> None:

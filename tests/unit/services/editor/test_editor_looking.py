@@ -1,5 +1,8 @@
 """What is measured and decided by looking: analysis, effect, selections, drawings, plain grounds."""
 
+import tomllib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from services.editor.effect import measure
 from services.editor.matte_upsampling import led_by_colors
 from services.editor.operations.remove_background import cut_out
 from services.editor.plain_ground import mend
+from services.editor.seeing import names
 from services.editor.selection import _finish
 
 
@@ -202,3 +206,27 @@ def test_an_enlarged_matte_finds_the_edge_of_the_picture() -> None:
 def test_nothing_is_mended_where_the_ground_is_not_plain() -> None:
     photo = np.random.default_rng(9).integers(0, 256, (60, 60, 3), dtype=np.uint8)
     assert mend(photo, np.ones((60, 60), np.float32), drawn=True) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "kinds", "which"),
+    [
+        ("the left dog", ("dog",), "left"), ("der rechte Hund", ("dog",), "right"),
+        ("chien de gauche", ("dog",), "left"),
+        ("el perro izquierdo", ("dog",), "left"), ("左边的狗", ("dog",), "left"),
+        ("the biggest cup", ("cup",), "largest"),
+        ("la voiture rouge", ("car",), ""), ("sac à dos noir", ("backpack",), ""), ("man on a horse", ("person",), ""),
+        ("all people", ("person",), ""), ("feu de circulation", ("traffic light",), ""), ("bright car", ("car",), ""),
+        ("Hintergrund", ("background",), ""), ("xyzzy", (), ""),
+    ],
+)  # fmt: skip
+def test_things_are_named_in_five_languages(label: str, kinds: tuple[str, ...], which: str) -> None:
+    assert names.meaning(label) == kinds and names.which(label) == which
+
+
+def test_every_kind_has_words_of_its_own() -> None:
+    table = tomllib.loads(Path(names.__file__).with_name("words.toml").read_text(encoding="utf-8"))
+    assert set(names.COCO) <= set(table["kinds"])
+    assert set(table["kinds"]) <= {*names.COCO, *names.SPECIAL}
+    for kind, words in table["kinds"].items():
+        assert all(kind in names.meaning(word) for word in words), kind

@@ -3,15 +3,19 @@
 import numpy as np
 import pytest
 
-from services.editor.named_styles import find_style, named_styles
+from services.editor.drawn_styles import DRAWINGS, pixel_art
+from services.editor.named_styles import find_style, named_styles, similar_styles
 from services.editor.stylizing import finish
 
 
-def test_every_style_is_a_blend_of_the_networks_own() -> None:
+def test_every_style_is_a_blend_of_the_networks_own_or_drawn_by_arithmetic() -> None:
     styles = named_styles()
     assert len(styles) >= 12
     for name, style in styles.items():
-        assert style.blend.shape == (26,) and style.blend.sum() == pytest.approx(1) and style.blend.min() >= 0
+        if style.blend is None:
+            assert style.drawing in DRAWINGS
+        else:
+            assert style.blend.shape == (26,) and style.blend.sum() == pytest.approx(1) and style.blend.min() >= 0
         assert find_style(name) is style
         assert all(find_style(word) is style for word in style.also), name
 
@@ -21,7 +25,8 @@ def test_every_style_is_a_blend_of_the_networks_own() -> None:
     [
         ("comic book", "comic"), ("Watercolor", "watercolor"), ("oil painting", "oil-painting"),
         ("painting", "oil-painting"), ("Van  Gogh", "van-gogh"), ("Monet impressionist", "impressionist"),
-        ("a pencil drawing", "sketch"), ("水彩画", "watercolor"), ("Pop_Art", "pop-art"),
+        ("a pencil drawing", "pencil-sketch"), ("pixel art", "pixel-art"),
+        ("8-bit game", "pixel-art"), ("水彩画", "watercolor"), ("Pop_Art", "pop-art"),
         ("colored pencil drawing", "colored-pencil"), ("charcoal", "charcoal"), ("Pixar cartoon", "comic"),
     ],
 )  # fmt: skip
@@ -30,9 +35,33 @@ def test_people_say_it_in_their_words(words: str, name: str) -> None:
     assert style is not None and style.name == name
 
 
-@pytest.mark.parametrize("words", ["", "pixel art", "boiled", "Klimt"])
+@pytest.mark.parametrize("words", ["", "boiled", "Klimt"])
 def test_what_is_no_style_of_ours_is_not_guessed(words: str) -> None:
     assert find_style(words) is None
+
+
+def test_what_is_nearly_a_style_of_ours_is_named() -> None:
+    assert similar_styles("water color")[0] == "watercolor" and similar_styles("pixle art")[0] == "pixel-art"
+    assert similar_styles("qqqq") == []
+
+
+@pytest.mark.parametrize("name", sorted(DRAWINGS))
+def test_drawings_keep_what_is_light_and_dark_at_any_size(name: str) -> None:
+    for height, width in ((1, 1), (3, 50), (240, 320)):
+        colors = np.full((height, width, 3), 235, np.uint8)
+        colors[:, width // 2 :] = [40, 30, 60]
+        drawn = DRAWINGS[name](colors)
+        assert drawn.shape == colors.shape and drawn.dtype == np.uint8
+        if width == 320:
+            assert drawn[:, 20:140].mean() > drawn[:, 180:300].mean() + 40
+            assert np.array_equal(drawn, DRAWINGS[name](colors))
+
+
+def test_pixel_art_is_squares_of_few_colours() -> None:
+    noise = np.random.default_rng(2).integers(0, 256, (336, 336, 3), dtype=np.uint8)
+    drawn = pixel_art(noise)
+    assert np.array_equal(drawn[::3, ::3].repeat(3, 0).repeat(3, 1), drawn)
+    assert len(np.unique(drawn.reshape(-1, 3), axis=0)) <= 24
 
 
 def test_a_painting_is_enlarged_with_the_pictures_detail() -> None:
