@@ -24,6 +24,8 @@ _MOST = 8.0
 _OVERLAP = 32
 # Standard deviation, pixels of the input, below which differences count as detail.
 _LOST_DETAIL = 0.8
+# What is computed in floats is computed by so many rows: a large picture would take gigabytes.
+_ROWS = 256
 # By kind of picture and factor: the networks to run, one after another. SPAN keeps clean drawings nearer to themselves
 # than the network for drawings does, which redraws their lines; that one is for those who ask for it.
 _SPAN = {2: ("span-x2",), 4: ("span-x4",), 8: ("span-x4", "span-x2")}
@@ -169,8 +171,13 @@ def _join(colors: Pixels, shape: Pixels, alpha: Pixels) -> Pixels:
     around = np.ones((3, 3), np.uint8)
     least = cv2.resize(cv2.erode(alpha, around), size, interpolation=cv2.INTER_LINEAR)
     most = cv2.resize(cv2.dilate(alpha, around), size, interpolation=cv2.INTER_LINEAR)
-    larger = (shape.astype(np.float32).mean(axis=2) - 2) * (255 / 251)
-    return np.dstack([colors, np.rint(larger.clip(least, most)).astype(np.uint8)])
+    result = np.empty((*shape.shape[:2], 4), np.uint8)
+    result[..., :3] = colors
+    for top in range(0, len(shape), _ROWS):
+        rows = slice(top, top + _ROWS)
+        larger = (shape[rows].astype(np.float32).mean(axis=2) - 2) * (255 / 251)
+        result[rows, :, 3] = np.rint(larger.clip(least[rows], most[rows]))
+    return result
 
 
 async def _run(
