@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
@@ -36,7 +36,7 @@ _MASK = {
 
 
 class Twin:
-    """A diffusers folder, its parts loaded once, to be drawn with by diffusers."""
+    """A diffusers folder, its parts loaded once, to be drawn with by diffusers; `dress` gets each pipeline first."""
 
     def __init__(self, folder: Path) -> None:
         self.index = json.loads((folder / "model_index.json").read_text())
@@ -47,6 +47,7 @@ class Twin:
             for name, entry in self.index.items()
             if isinstance(entry, list)
         }
+        self.dress: Callable[[Any], None] = lambda pipe: None
         # Of diffusers' pipelines some see to it that latents are not clipped, and some do not.
         flow = type(self.parts["scheduler"]).__name__.startswith("FlowMatch")
         self.config = {**self.parts["scheduler"].config, **({} if flow else {"clip_sample": False})}
@@ -98,6 +99,7 @@ class Twin:
             # Stable Diffusion's pipelines would count its timesteps from one.
             pipe.scheduler = SCHEDULES[schedule].build(self.config, as_it_is=schedule == default_schedule)
         pipe.set_progress_bar_config(disable=True)
+        self.dress(pipe)
         return pipe
 
 

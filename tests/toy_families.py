@@ -21,11 +21,14 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_lcm import LCMScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from safetensors.torch import save_file
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
@@ -95,15 +98,24 @@ class Toys:
             return folder
         like = _LIKE.get(family)
         if like is None:
+            source, options = family, ImportOptions(family)
+            if family == "sd-controlled":
+                nets = dict.fromkeys(("edges", "depth"), self.controlnet())
+                source, options = "sd", ImportOptions(family, controlnets=nets)
             # Threads would only wait for one another at this size.
             threads = torch.get_num_threads()
             torch.set_num_threads(1)
-            import_model(self.source(family), self.models, ImportOptions(family))
+            import_model(self.source(source), self.models, options)
             torch.set_num_threads(threads)
             return folder
         shutil.copytree(self.model(like), folder)
         shutil.copytree(self.source(family) / "scheduler", folder / "scheduler", dirs_exist_ok=True)
         return folder
+
+    def controlnet(self) -> Path:
+        """The folder of the ControlNet that `sd-controlled` has for edges and for depth."""
+        folder = self.root / "controlnet"
+        return folder if folder.is_dir() else write_controlnet(folder)
 
     @contextmanager
     def pipeline(self, family: str, threads: int = 1) -> Iterator[Pipeline]:
@@ -130,6 +142,51 @@ def write_controlnet(folder: Path, *, xl: bool = False) -> Path:
     torch.random.set_rng_state(state)
     net.save_pretrained(folder)
     return folder
+
+
+def write_ip_adapter(folder: Path, *, xl: bool = False, plus: bool = False) -> Path:
+    """The file of a toy IP-Adapter in `folder` for the UNets here, its vision encoder beside it."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(13)
+    config = {**_UNET, **(_XL if xl else {})}
+    width, seen = int(config["cross_attention_dim"]), 24
+    unet = UNet2DConditionModel(**config)
+    vision = CLIPVisionConfig(
+        hidden_size=seen, intermediate_size=32, num_hidden_layers=3, num_attention_heads=4, image_size=32, patch_size=8,
+        projection_dim=20,
+    )  # fmt: skip
+    CLIPVisionModelWithProjection(vision).save_pretrained(folder / "image_encoder")
+    tensors: dict[str, torch.Tensor] = {}
+    layers = [name.removesuffix(".processor") for name in unet.attn_processors if name.endswith("attn2.processor")]
+    for number, name in enumerate(layers):
+        for kind in ("to_k_ip", "to_v_ip"):
+            inner = unet.get_submodule(name).inner_dim
+            tensors[f"ip_adapter.{2 * number + 1}.{kind}.weight"] = torch.randn(inner, width) * 0.3
+    shapes = _plus_projection(seen, width) if plus else {"proj": (4 * width, 20), "norm": (width,)}
+    for name, shape in shapes.items():
+        tensors[f"image_proj.{name}.weight"] = torch.randn(shape) * 0.3 + (1 if len(shape) == 1 else 0)
+        if "to_" not in name and not name.endswith((".1.1", ".1.3")):
+            tensors[f"image_proj.{name}.bias"] = torch.randn(shape[0]) * 0.1
+    if plus:
+        tensors["image_proj.latents"] = torch.randn(1, 5, 64)
+    torch.random.set_rng_state(state)
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "adapter.safetensors")
+    return folder / "adapter.safetensors"
+
+
+def _plus_projection(seen: int, width: int, inner: int = 64) -> dict[str, tuple[int, ...]]:
+    """The weights of an IP-Adapter Plus, by the names that it was published with."""
+    shapes: dict[str, tuple[int, ...]] = {"proj_in": (inner, seen), "proj_out": (width, inner), "norm_out": (width,)}
+    for layer in range(4):
+        attention, feed = f"layers.{layer}.0", f"layers.{layer}.1"
+        shapes |= {f"{attention}.norm1": (inner,), f"{attention}.norm2": (inner,), f"{feed}.0": (inner,)}
+        shapes |= {
+            f"{attention}.to_q": (64, inner),
+            f"{attention}.to_kv": (128, inner),
+            f"{attention}.to_out": (inner, 64),
+        }
+        shapes |= {f"{feed}.1": (4 * inner, inner), f"{feed}.3": (inner, 4 * inner)}
+    return shapes
 
 
 _NO_CONTROL = ("sample_size", "out_channels", "up_block_types")

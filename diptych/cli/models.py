@@ -127,6 +127,10 @@ def import_(
     controlnet: Annotated[
         list[str] | None, typer.Option(help="ControlNet to add, KIND=FOLDER, KIND edges, depth or pose; repeat.")
     ] = None,
+    ip_adapter: Annotated[
+        Path | None,
+        typer.Option(help="IP-Adapter for reference pictures, a safetensors file with image_encoder/ beside it."),
+    ] = None,
     clip_skip: Annotated[int, typer.Option(min=0, max=8, help="Last text layers to leave out.")] = 0,
     steps: Annotated[int | None, typer.Option(min=1, max=200, help="Default number of steps.")] = None,
     guidance: Annotated[float | None, typer.Option(min=0, max=50, help="Default guidance scale.")] = None,
@@ -153,6 +157,7 @@ def import_(
         license=license,
         controlnets=dict(_kind_and_folder(text) for text in controlnet or ()),
         loras=tuple(_file_and_weight(text) for text in lora or ()),
+        ip_adapter=ip_adapter,
         clip_skip=clip_skip,
         num_inference_steps=steps,
         guidance_scale=guidance,

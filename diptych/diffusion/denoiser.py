@@ -9,7 +9,7 @@ from diptych.errors import FailedPrecondition
 
 _SAMPLES = ("sample", "hidden_states")
 _NEEDED = ("timestep", "encoder_hidden_states")
-_KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections")
+_KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections", "image_tokens", "image_scales")
 _RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual")
 
 

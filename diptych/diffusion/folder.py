@@ -8,6 +8,7 @@ text_encoder/ text_encoder_2/ ...       model.onnx, config.json
 tokenizer/ tokenizer_2/ ...             tokenizer.json
 scheduler/scheduler_config.json
 controlnet/KIND/model.onnx              optional, KIND one of edges, depth, pose
+image_encoder/model.onnx  config.json   optional: a reference picture -> tokens that the denoiser takes beside the text
 """
 
 import json
@@ -26,6 +27,7 @@ from diptych.diffusion.families import Family, family_of
 from diptych.diffusion.latents import Autoencoder
 from diptych.diffusion.pipeline import Defaults, Pipeline
 from diptych.diffusion.preview import PreviewMap
+from diptych.diffusion.references import TOKENS, References
 from diptych.diffusion.schedules import ScheduleSettings
 from diptych.diffusion.text import TextEncoder
 from diptych.engines import Engine, open_engine
@@ -102,6 +104,7 @@ def open_pipeline(
                 if (directory / "controlnet" / kind / _GRAPH).is_file()
             }
         ),
+        references=_references(directory, graph("image_encoder")) if TOKENS in denoiser.inputs else None,
         preview_map=preview_map,
         engines=engines,
     )
@@ -145,6 +148,13 @@ def _text_encoder(directory: Path, part: str, engine: Engine, family: Family, de
             reason="UNSUPPORTED_MODEL",
         )
     return TextEncoder(Tokenizer.from_file(str(directory / path)), engine, length=length, states=states, pooled=pooled)
+
+
+def _references(directory: Path, encoder: Engine) -> References:
+    name = "image_encoder/config.json"
+    config = _read(directory, name)
+    size, num_layers = (int(_value(config, key, name)) for key in ("image_size", "num_layers"))
+    return References(encoder, size=size, num_layers=num_layers, style_layers=_value(config, "style_layers", name))
 
 
 def _combination(denoiser: Denoiser, config: Mapping[str, Any], family: Family) -> Combination:

@@ -13,6 +13,7 @@ from diptych.diffusion.denoiser import Denoiser
 from diptych.diffusion.guidance import Guidance
 from diptych.diffusion.latents import Autoencoder, draw_noise, paste, shrink_mask
 from diptych.diffusion.preview import PreviewMap
+from diptych.diffusion.references import References
 from diptych.diffusion.row import Kept, Row, RowSpec
 from diptych.diffusion.schedules import NoiseSchedule, ScheduleSettings
 from diptych.diffusion.walk import lerp, slerp
@@ -79,6 +80,7 @@ class Pipeline:
         latent_size: tuple[int, int],
         cell_multiple: int = 1,
         controlnets: ControlNets | None = None,
+        references: References | None = None,
         preview_map: PreviewMap | None = None,
         engines: Mapping[str, Engine] | None = None,
     ) -> None:
@@ -86,6 +88,7 @@ class Pipeline:
         self._denoiser = denoiser
         self._autoencoder = autoencoder
         self._controlnets = controlnets or ControlNets({})
+        self._references = references
         self._preview_map = preview_map
         self._inpaints = _sees_the_kept(denoiser, autoencoder)
         self.schedules = schedules
@@ -115,6 +118,11 @@ class Pipeline:
     def control_kinds(self) -> tuple[str, ...]:
         """What constraint pictures may show, sorted; empty when the model takes none."""
         return self._controlnets.kinds if self._denoiser.takes_residuals else ()
+
+    @property
+    def takes_references(self) -> bool:
+        """Whether a reference picture can guide it."""
+        return self._references is not None
 
     def num_calls(self, spec: RowSpec) -> int:
         """How often the denoiser is called for a row, which is its number of steps. From any thread."""
@@ -158,13 +166,14 @@ class Pipeline:
             guidance_scale=spec.guidance_scale,
             guidance_width=self._denoiser.width_of(EMBEDDED_GUIDANCE),
         )
+        seen, unseen = self._references.conditions(spec.reference) if self._references else ({}, {})
         return Row(
             spec,
             latents=latents,
             schedule=schedule,
             guidance=guidance,
-            positive={**positive, **extras},
-            negative={**negative, **extras},
+            positive={**positive, **extras, **seen},
+            negative={**negative, **extras, **unseen},
             kept=kept,
             beside=self._seen_beside(spec) if self._inpaints else None,
             controls=spec.controls,
@@ -210,8 +219,9 @@ class Pipeline:
 
     def close(self) -> None:
         """Frees all graphs."""
-        for part in (self._conditioner, self._denoiser, self._controlnets, self._autoencoder):
-            part.close()
+        for part in (self._conditioner, self._denoiser, self._controlnets, self._references, self._autoencoder):
+            if part is not None:
+                part.close()
 
     def _count_calls(self, schedule: str, num_inference_steps: int, strength: float) -> int:
         walk = NoiseSchedule(schedule, self.schedules, num_inference_steps=num_inference_steps, strength=strength)

@@ -7,6 +7,7 @@ import numpy as np
 
 from diptych.diffusion.conditioning import Condition
 from diptych.diffusion.guidance import Guidance
+from diptych.diffusion.references import Reference
 from diptych.diffusion.schedules import NoiseSchedule
 from diptych.diffusion.walk import Toward
 from diptych.engines.base import Array
@@ -28,7 +29,7 @@ class RowSpec:
 
     `init_image` (height, width, 3) uint8 and `mask` (height, width) float32, 1 where it is redrawn; `strength` counts
     only with an init image. `toward` moves prompt and noise some way to another place. `controls` are pictures whose
-    structure is kept, of the row's size.
+    structure is kept, of the row's size; `reference` is a picture to be guided by, of any size.
     """
 
     prompt: str
@@ -44,6 +45,7 @@ class RowSpec:
     mask: Mask | None = None
     toward: Toward | None = None
     controls: tuple[Control, ...] = ()
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, eq=False)

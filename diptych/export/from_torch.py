@@ -11,7 +11,7 @@ import torch
 from diptych.diffusion.families import Family
 from diptych.diffusion.folder import CONTROL_KINDS
 from diptych.errors import FailedPrecondition
-from diptych.export import modules
+from diptych.export import ip_adapter, modules
 from diptych.export.graph import Graph, export_graph
 from diptych.export.lora import Adapters
 from diptych.export.parts import check_weights, load_part, read_json
@@ -29,6 +29,7 @@ class Wishes:
     loras: Sequence[tuple[Path, float]] = ()
     clip_skip: int = 0
     tolerance: float = 1e-3
+    ip_adapter: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Made:
     preview: tuple[list[list[float]], list[float]] | None = None
     control_kinds: tuple[str, ...] = ()
     num_loras: int = 0
+    has_ip_adapter: bool = False
 
 
 @dataclass
@@ -117,9 +119,21 @@ class _Export:
             graph = modules.sd3_transformer(module, tokens=tokens)
         else:
             _refuse_unserved(module.config)
-            graph = modules.unet(module, tokens=tokens, residuals_of=residuals_of)
+            adapter = self._adapt(module)
+            graph = modules.unet(module, tokens=tokens, residuals_of=residuals_of, adapter=adapter)
         self.write(graph)
         self.config(part, module)
+
+    def _adapt(self, unet: Any) -> ip_adapter.Installed | None:
+        """Puts in the IP-Adapter and exports what reads its pictures."""
+        file = self.wishes.ip_adapter
+        if file is None:
+            return None
+        adapter = ip_adapter.install(unet, file, [file.parent / ip_adapter.PART, self.source / ip_adapter.PART])
+        self.write(ip_adapter.image_encoder(adapter))
+        settings = json.dumps(ip_adapter.settings(adapter), indent=2)
+        (self.target / ip_adapter.PART / "config.json").write_text(settings + "\n", encoding="utf-8")
+        return adapter
 
 
 def export_torch(
@@ -152,7 +166,9 @@ def export_torch(
     kept = {key: index[key] for key in _COPIED if key in index}
     layout = {**kept, **{part: ["diptych", part] for part in parts}}
     (target / "model_index.json").write_text(json.dumps(layout, indent=2) + "\n", encoding="utf-8")
-    return Made(export.differences, preview, tuple(sorted(wishes.controlnets)), len(wishes.loras))
+    return Made(
+        export.differences, preview, tuple(sorted(wishes.controlnets)), len(wishes.loras), wishes.ip_adapter is not None
+    )
 
 
 def _has(index: Mapping[str, Any], part: str) -> bool:
@@ -172,6 +188,10 @@ def _check(family: Family, index: Mapping[str, Any], wishes: Wishes) -> None:
             reason="UNSUPPORTED_MODEL",
         )
     unknown = [kind for kind in wishes.controlnets if kind not in CONTROL_KINDS]
+    if wishes.ip_adapter is not None and family.denoiser != "unet":
+        raise FailedPrecondition(
+            f"IP-Adapters are served for UNets, not for {family.title}", reason="UNSUPPORTED_MODEL"
+        )
     if unknown or (wishes.controlnets and family.denoiser != "unet"):
         raise FailedPrecondition(
             f"ControlNets are served for UNets, as {', '.join(CONTROL_KINDS)}; "

@@ -27,12 +27,14 @@ _KINDS = {1: "float32", 10: "float16", 7: "int64", 6: "int32", 2: "uint8", 3: "i
 @dataclass(frozen=True)
 class ImportOptions:
     """What an import can be told. `controlnets`: folder by kind (edges, depth, pose); `loras`: file and weight;
+    `ip_adapter`: a safetensors file, the vision encoder in image_encoder/ beside it or in the model's folder;
     `clip_skip`: text layers to leave out; steps and guidance: defaults of requests, None for the family's."""
 
     name: str
     license: str = LICENSE
     controlnets: Mapping[str, Path] = field(default_factory=dict)
     loras: tuple[tuple[Path, float], ...] = ()
+    ip_adapter: Path | None = None
     clip_skip: int = 0
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
@@ -66,7 +68,9 @@ def import_model(
             _refuse_torch_options(options)
             made = copy_onnx(source, complete, family, index, progress)
         else:
-            wishes = Wishes(options.controlnets, options.loras, options.clip_skip, options.tolerance)
+            wishes = Wishes(
+                options.controlnets, options.loras, options.clip_skip, options.tolerance, options.ip_adapter
+            )
             made = export_torch(source, complete, family, index, wishes, progress)
         defaults = _defaults(source, index, family, options)
         progress("Drawing with it once")
@@ -91,9 +95,10 @@ def import_model(
 
 
 def _refuse_torch_options(options: ImportOptions) -> None:
-    if options.controlnets or options.loras or options.clip_skip:
+    if options.controlnets or options.loras or options.clip_skip or options.ip_adapter:
         raise FailedPrecondition(
-            "LoRA, ControlNets and clip-skip are put in before a model becomes ONNX; give its diffusers folder instead",
+            "LoRA, ControlNets, IP-Adapters and clip-skip are put in before a model becomes ONNX; give its diffusers "
+            "folder instead",
             reason="ALREADY_EXPORTED",
         )
 
@@ -125,6 +130,7 @@ def _draw_once(folder: Path, defaults: Mapping[str, Any]) -> tuple[int, int]:
 
 def _description(family: Family, made: Made) -> str:
     extras = [f"with ControlNets for {', '.join(made.control_kinds)}"] if made.control_kinds else []
+    extras += ["with an IP-Adapter"] if made.has_ip_adapter else []
     extras += [f"with {made.num_loras} LoRA adapters merged"] if made.num_loras else []
     return ", ".join([f"The user's own model ({family.title})", *extras]) + "."
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.export.graph import Graph
+from diptych.export.ip_adapter import Installed
 
 _BATCH, _SIDES = {0: "batch"}, {0: "batch", 2: "height", 3: "width"}
 # Batch, and the sides in units of the smallest ones: one for tracing, one to compare on.
@@ -26,20 +27,27 @@ class Calls(nn.Module):
         return self.call(self.owner, *inputs)
 
 
-def unet(model: nn.Module, *, tokens: int, residuals_of: nn.Module | None = None) -> Graph:
+def unet(
+    model: nn.Module, *, tokens: int, residuals_of: nn.Module | None = None, adapter: Installed | None = None
+) -> Graph:
     """The denoiser of Stable Diffusion 1.x, 2.x, XL and of latent consistency models.
 
-    `residuals_of`: a ControlNet, whose kind of outputs it shall then take too.
+    `residuals_of`: a ControlNet, whose kind of outputs it shall then take too; `adapter`: an IP-Adapter inside it.
     """
     config: Any = model.config
     extras = _unet_extras(config, tokens)
+    if adapter is not None:
+        extras |= {"image_tokens": (adapter.tokens, adapter.width), "image_scales": (len(adapter.layers),)}
     shapes = {} if residuals_of is None else _residual_shapes(residuals_of, extras, _step(config))
     names = ("sample", "timestep", *extras, *shapes)
 
     def call(owner: nn.Module, *inputs: Tensor) -> Tensor:
         given = dict(zip(names, inputs, strict=True))
         residuals = [given[name] for name in shapes]
-        added = {name: given[name] for name in ("text_embeds", "time_ids") if name in given}
+        added: dict[str, Any] = {name: given[name] for name in ("text_embeds", "time_ids") if name in given}
+        if adapter is not None:
+            adapter.gate.scales = given["image_scales"]
+            added["image_embeds"] = [given["image_tokens"][:, None]]
         answer: Tensor = owner(
             given["sample"],
             given["timestep"],

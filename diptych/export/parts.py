@@ -19,6 +19,7 @@ _SERVED = {
     "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",
+    "CLIPVisionModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
 }
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack")

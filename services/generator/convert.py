@@ -2,7 +2,7 @@
 
 import math
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,7 @@ from diptych.errors import FieldViolation, InvalidRequest, Unsupported
 from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message, output_faults
 from diptych.v1 import generator_pb2, image_pb2
 from services.generator.constraints import fit, read_constraints
+from services.generator.references import read_reference
 
 _MOST_PROMPT_BYTES = 4096
 _MOST_IMAGES = 16
@@ -198,10 +199,11 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
     reader.steps_of(row)
     served = offer.pipeline.control_kinds
     controls = read_constraints(spec, served, offer.limits, reader.faults) if served else ()
+    reference = read_reference(spec, offer.limits, reader.faults) if offer.pipeline.takes_references else None
     if reader.faults:
         raise InvalidRequest(reader.faults)
     _check_support(spec, offer)
-    rows = _rows(row, num_images, init_image, mask, controls)
+    rows = _rows(replace(row, reference=reference), num_images, init_image, mask, controls)
     return Order(
         rows=rows,
         resolved=_resolved(row, num_images, offer, varies=init_image is not None),
@@ -213,7 +215,7 @@ def read_order(spec: generator_pb2.GenerationSpec, preview_interval: int, offer:
 
 def _check_support(spec: generator_pb2.GenerationSpec, offer: Offer) -> None:
     model = offer.model.name
-    if spec.references:
+    if spec.references and not offer.pipeline.takes_references:
         raise Unsupported(f"model {model} takes no reference pictures; leave references out")
     if spec.constraints and not offer.pipeline.control_kinds:
         raise Unsupported(f"model {model} takes no constraint pictures; leave constraints out")
