@@ -1,7 +1,8 @@
 """A batched result equals the solo result for the same seed, bit for bit, whoever comes and goes."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -83,3 +84,35 @@ def test_a_batched_result_equals_the_solo_result(threaded: Threaded, tenth: int)
         rows = threaded.together([threaded.specs[number] for number in chosen], chance)
         for number, row in zip(chosen, rows, strict=True):
             assert threaded.result(row) == threaded.alone[number]
+
+
+def test_four_and_fifty_steps_of_every_mode_ride_in_one_call(
+    threaded: Threaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From words, from a picture and in a mask; whoever is finished leaves, and nobody waits for the longest."""
+    specs = [
+        replace(threaded.specs[0], seed=9, num_inference_steps=steps, guidance_scale=3.0, **mode)
+        for steps in (4, 50)
+        for mode in (
+            {"init_image": None, "mask": None},
+            {"init_image": PICTURE, "mask": None, "strength": 1.0},
+            {"init_image": PICTURE, "mask": MASK, "strength": 1.0},
+        )
+    ]
+    rows = [threaded.pipeline.prepare(spec) for spec in specs]
+    engine = threaded.pipeline._denoiser._graph._engine
+    sizes: list[int] = []
+    run = engine.run
+
+    def counted(inputs: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        sizes.append(len(inputs["timestep"]))
+        return run(inputs, outputs)
+
+    monkeypatch.setattr(engine, "run", counted)
+    while running := [row for row in rows if not row.finished]:
+        threaded.pipeline.step(running)
+    assert sizes == [12] * 4 + [6] * 46  # Each with its guidance pair.
+    monkeypatch.undo()
+    assert [threaded.result(row) for row in rows] == [
+        threaded.result(threaded.walk(threaded.pipeline.prepare(spec))) for spec in specs
+    ]
