@@ -16,7 +16,7 @@ SUFFIXES = (".onnx", ".safetensors", ".json", ".toml", ".txt", ".md")
 # Advice where pydantic's own words do not say what to write.
 _ADVICE = {
     "missing": "is missing; add it",
-    "extra_forbidden": "is no key of a manifest; remove it or mend its spelling",
+    "extra_forbidden": "is no key here; remove it or mend its spelling",
     "union_tag_not_found": "has no type; add one",
 }
 

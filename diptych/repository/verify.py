@@ -3,17 +3,15 @@
 import hashlib
 import json
 import tomllib
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
 
 from diptych.errors import DataCorrupted
+from diptych.repository import safetensors_file
+from diptych.repository.onnx_file import NotOnnxError, external_files
 
 _PICKLE_PROTOCOLS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
 _ZIP = b"PK\x03\x04"
-# Field numbers of ONNX's ModelProto, onnx.proto: ir_version to domain, graph = 7, opset_import, metadata_props, ...
-_MODEL_FIELDS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26})
-_GRAPH_FIELD = 7
-_MAX_SAFETENSORS_HEADER = 100_000_000
+_LARGEST_TEXT = 64 << 20
 
 
 def sha256_of(path: Path) -> str:
@@ -35,28 +33,47 @@ def check_hash(path: Path, expected: str, *, label: str, mend: str) -> None:
 def check_content(path: Path, *, label: str) -> None:
     """Nothing if the bytes are what the suffix says; DataCorrupted for a pickle or anything else.
 
-    A pickle can run code when it is loaded, so no file that may be one is kept, whatever its name.
+    A pickle can run code when it is loaded, so no file that may be one is kept, whatever its name. Weights that an ONNX
+    file keeps outside must lie beside or below it.
     """
     with path.open("rb") as file:
         start = file.read(4)
-        if start.startswith(_PICKLE_PROTOCOLS) or start == _ZIP:
-            raise _refused(label, "is a pickle or an archive that may hold one; give ONNX or safetensors")
-        file.seek(0)
-        fault = _fault(path, file)
+    if start.startswith(_PICKLE_PROTOCOLS) or start == _ZIP:
+        raise _refused(label, "is a pickle or an archive that may hold one; give ONNX or safetensors")
+    fault = _fault(path)
     if fault:
         raise _refused(label, fault)
 
 
-def _fault(path: Path, file: BinaryIO) -> str:
+def outside_data(path: Path) -> list[str]:
+    """The files that an ONNX file keeps its data in, relative to its folder, sorted; none for other files."""
+    return sorted(external_files(path)) if path.suffix == ".onnx" else []
+
+
+def _fault(path: Path) -> str:
     match path.suffix:
         case ".onnx":
-            return "" if _is_onnx(file, path.stat().st_size) else "is no ONNX model"
+            return _onnx_fault(path)
         case ".safetensors":
-            return "" if _is_safetensors(file, path.stat().st_size) else "is no safetensors file"
+            return safetensors_file.fault_of(path)
         case ".json" | ".toml" | ".txt" | ".md":
-            return _text_fault(path.suffix, file.read())
+            if path.stat().st_size > _LARGEST_TEXT:
+                return f"has more than {_LARGEST_TEXT >> 20} MiB, which no text here has"
+            return _text_fault(path.suffix, path.read_bytes())
         case other:
             return f"has the suffix {other or 'none'}, which is not loaded"
+
+
+def _onnx_fault(path: Path) -> str:
+    try:
+        locations = external_files(path)
+    except NotOnnxError:
+        return "is no ONNX model"
+    for location in sorted(locations):
+        place = PurePosixPath(location)
+        if not location or place.is_absolute() or ".." in place.parts or "\\" in location or ":" in location:
+            return f"keeps data at {location[:100]!r}, which is not beside or below it"
+    return ""
 
 
 def _text_fault(suffix: str, content: bytes) -> str:
@@ -66,49 +83,9 @@ def _text_fault(suffix: str, content: bytes) -> str:
             json.loads(text)
         elif suffix == ".toml":
             tomllib.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return f"is no {suffix.removeprefix('.').upper()} text in UTF-8"
     return "holds zero bytes; it is no text" if "\0" in text else ""
-
-
-def _is_safetensors(file: BinaryIO, size: int) -> bool:
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= min(size - 8, _MAX_SAFETENSORS_HEADER):
-        return False
-    try:
-        return isinstance(json.loads(file.read(length)), dict)
-    except ValueError:
-        return False
-
-
-def _is_onnx(file: BinaryIO, size: int) -> bool:
-    """Whether the file is a protobuf message whose top-level fields are those of an ONNX model, graph included."""
-    has_graph = False
-    while file.tell() < size:
-        tag = _varint(file)
-        if tag is None or tag >> 3 not in _MODEL_FIELDS:
-            return False
-        has_graph |= tag >> 3 == _GRAPH_FIELD
-        length = _varint(file)
-        if length is None or tag & 7 not in (0, 2):
-            return False
-        if tag & 7 == 2:
-            if length > size - file.tell():
-                return False
-            file.seek(length, 1)
-    return has_graph
-
-
-def _varint(file: BinaryIO) -> int | None:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = file.read(1)
-        if not byte:
-            return None
-        value |= (byte[0] & 0x7F) << shift
-        if byte[0] < 0x80:
-            return value
-    return None
 
 
 def _refused(label: str, why: str) -> DataCorrupted:

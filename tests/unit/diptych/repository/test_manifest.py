@@ -49,9 +49,15 @@ VALID: dict[str, Any] = {
                 "members": [{"path": "m.param", "sha256": HASH}, {"path": "m.bin", "sha256": HASH}],
             },
         },
+        {
+            "path": "d.safetensors",
+            "sha256": HASH,
+            "source": {"type": "hub", "repository": "ada/net", "revision": "c0ffee", "path": "unet/d.safetensors"},
+        },
+        {"path": "e.onnx", "sha256": HASH, "source": {"type": "object", "url": "s3://weights/nets/e.onnx"}},
     ],
 }
-OPTIONAL = {"requires_acceptance", "precision", "requires", "tensors", "files", "conversion"}
+OPTIONAL = {"requires_acceptance", "precision", "requires", "tensors", "files", "conversion", "revision"}
 
 
 def write(folder: Path, content: dict[str, Any]) -> Path:
@@ -132,7 +138,7 @@ def test_an_unknown_key_is_named(tmp_path: Path, path: str, key: str) -> None:
     table, neighbour = at(content, path)
     table[key] = 1
     place = path[: -len(neighbour)] + key
-    assert f"{place}: is no key of a manifest; remove it or mend its spelling" in faults(tmp_path, content)
+    assert f"{place}: is no key here; remove it or mend its spelling" in faults(tmp_path, content)
 
 
 @property_settings
@@ -173,6 +179,25 @@ def test_says_what_to_do(tmp_path: Path, path: str, value: Any, fault: str) -> N
     table[key] = value
     found = faults(tmp_path, content)
     assert any(line.startswith(fault) for line in found), found
+
+
+def test_all_faults_of_a_manifest_are_told_at_once(tmp_path: Path) -> None:
+    content = copy.deepcopy(VALID)
+    content["name"], content["version"], content["kind"] = "Model", "", "ARTISTIC"
+    content["tensors"]["inputs"][0] |= {"dtype": "float8", "shape": [0, "N"]}
+    files = content["files"]
+    files[0] |= {"path": "../a.json", "sha256": "ABC"}
+    files[1]["source"]["model"] = "no such name"
+    files[2]["path"] = "weights.pkl"
+    files[3]["source"]["members"][1]["sha256"] = 7
+    files[4]["source"] |= {"repository": "ada/net/x", "path": "/etc/passwd"}
+    files[5]["source"]["url"] = "https://somewhere/e.onnx"
+    found = {fault.partition(": ")[0] for fault in faults(tmp_path, content)}
+    assert found == {
+        "name", "version", "kind", "tensors.inputs[0].dtype", "tensors.inputs[0].shape[0]", "files[0].path",
+        "files[0].sha256", "files[1].source.model", "files[2].path", "files[3].source.members[1].sha256",
+        "files[4].source.repository", "files[4].source.path", "files[5].source.url",
+    }  # fmt: skip
 
 
 def test_one_member_makes_one_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.errors import DataCorrupted
+from diptych.errors import DataCorrupted, FailedPrecondition
 from diptych.serving.model_pool import ModelPool
 from diptych.v1 import image_pb2, model_pb2
 
@@ -23,6 +23,13 @@ class Opened:
         self.warmed = True
 
 
+SIZES = {"a": 3, "b": 2, "c": 4, "huge": 99}
+
+
+async def size_of(name: str) -> int:
+    return SIZES.get(name, 1)
+
+
 @dataclass
 class Shelf:
     """Where toy models come from; with `gate`, opening waits for it."""
@@ -31,6 +38,8 @@ class Shelf:
     log: list[str] = field(default_factory=list)
     open_now: set[str] = field(default_factory=set)
     most: int = 0
+    bytes_now: int = 0
+    most_bytes: int = 0
 
     async def open(self, name: str) -> Opened:
         if self.gate is not None:
@@ -42,13 +51,16 @@ class Shelf:
         self.open_now.add(name)
         self.most = max(self.most, len(self.open_now))
         self.log.append(f"+{name}")
-        return Opened(image_pb2.ModelRef(name=name))
+        self.bytes_now += SIZES.get(name, 1)
+        self.most_bytes = max(self.most_bytes, self.bytes_now)
+        return Opened(image_pb2.ModelRef(name=name), SIZES.get(name, 1))
 
     async def close(self, opened: Opened) -> None:
         assert not opened.closed
         opened.closed = True
         await asyncio.sleep(0)
         self.open_now.remove(opened.ref.name)
+        self.bytes_now -= opened.memory_bytes
         self.log.append(f"-{opened.ref.name}")
 
 
@@ -136,6 +148,46 @@ async def test_the_one_used_longest_ago_makes_room(shelf: Shelf) -> None:
     assert shelf.most == 2
 
 
+async def test_several_make_room_for_a_large_one_and_idle_ones_go_first(shelf: Shelf) -> None:
+    pool = ModelPool(shelf.open, shelf.close, max_bytes=6, size_of=size_of)
+    await pool.load("b")
+    await pool.load("a")
+    assert pool.memory_bytes == 5
+    async with pool.use("b"):  # Asked for before `a` was, and in use now.
+        await pool.load("c")
+        assert shelf.log == ["+b", "+a", "-a", "+c"]
+    await pool.load("a")
+    assert shelf.log[4:] == ["-b", "-c", "+a"]
+    assert shelf.most_bytes <= 6
+
+
+async def test_what_can_never_fit_is_refused_and_nothing_makes_room_for_it(shelf: Shelf) -> None:
+    pool = ModelPool(shelf.open, shelf.close, max_bytes=6, size_of=size_of)
+    await pool.load("a")
+    with pytest.raises(FailedPrecondition, match=r"needs 99 bytes.* 6; raise --memory-budget"):
+        await pool.load("huge")
+    assert shelf.log == ["+a"]
+
+
+async def test_loading_warms_and_using_does_not(shelf: Shelf) -> None:
+    pool = ModelPool(shelf.open, shelf.close)
+    async with pool.use("a") as model:
+        assert not model.warmed
+    assert (await pool.load("b")).warmed
+
+
+async def test_a_model_that_cannot_be_warmed_is_not_kept(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: Opened) -> None:
+        raise DataCorrupted("no warmth")
+
+    monkeypatch.setattr(Opened, "warm_up", fail)
+    pool = ModelPool(shelf.open, shelf.close)
+    with pytest.raises(DataCorrupted):
+        await pool.load("a")
+    assert shelf.log == ["+a", "-a"]
+    assert pool.find("a") is None
+
+
 async def test_a_model_in_use_is_waited_for_before_it_makes_room(shelf: Shelf) -> None:
     pool = ModelPool(shelf.open, shelf.close, max_open=1)
     async with pool.use("a"):
@@ -161,8 +213,10 @@ VISIT = st.tuples(
 
 
 @settings(max_examples=60, deadline=None)
-@given(visits=st.lists(VISIT, max_size=12), max_open=st.integers(1, 3))
-def test_nobody_ever_works_with_a_closed_model(visits: list[tuple[int, str, int, bool, bool]], max_open: int) -> None:
+@given(visits=st.lists(VISIT, max_size=12), max_open=st.integers(1, 3), max_bytes=st.integers(4, 9))
+def test_nobody_ever_works_with_a_closed_model(
+    visits: list[tuple[int, str, int, bool, bool]], max_open: int, max_bytes: int
+) -> None:
     async def visit(
         pool: ModelPool[str, Opened], before: int, name: str, stay: int, unloads: bool, leaves: bool
     ) -> None:
@@ -179,11 +233,12 @@ def test_nobody_ever_works_with_a_closed_model(visits: list[tuple[int, str, int,
 
     async def live() -> None:
         shelf = Shelf()
-        pool = ModelPool(shelf.open, shelf.close, max_open=max_open)
+        pool = ModelPool(shelf.open, shelf.close, max_open=max_open, max_bytes=max_bytes, size_of=size_of)
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
             for one in visits:
                 group.create_task(visit(pool, *one))
         assert shelf.most <= max_open
+        assert shelf.most_bytes <= max_bytes
         await pool.close()
         assert shelf.open_now == set()
 
