@@ -2,6 +2,8 @@
 
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -10,11 +12,14 @@ import pytest
 from diptych.v1 import image_pb2
 from services.editor import analysis
 from services.editor.content import looks_drawn
+from services.editor.context import EditContext
 from services.editor.effect import measure
+from services.editor.finding import _chosen
 from services.editor.matte_upsampling import led_by_colors
 from services.editor.operations.remove_background import cut_out
 from services.editor.plain_ground import mend
 from services.editor.seeing import names
+from services.editor.seeing.things import Thing
 from services.editor.selection import _finish
 
 
@@ -230,3 +235,12 @@ def test_every_kind_has_words_of_its_own() -> None:
     assert set(table["kinds"]) <= {*names.COCO, *names.SPECIAL}
     for kind, words in table["kinds"].items():
         assert all(kind in names.meaning(word) for word in words), kind
+
+
+def test_of_several_things_the_one_that_was_meant_is_chosen() -> None:
+    boxes = [(0, 50, 10, 60), (40, 0, 90, 40), (95, 70, 100, 75)]
+    things = [Thing("dog", 0.9, np.array(box, np.float32)) for box in boxes]
+    noted = SimpleNamespace(note=lambda **values: None)
+    for which, index in (("left", 0), ("right", 2), ("top", 1), ("bottom", 2), ("largest", 1), ("smallest", 2)):
+        assert _chosen(things, which, cast(EditContext, noted)) == [things[index]], which
+    assert _chosen(things, "", cast(EditContext, noted)) == things
