@@ -56,5 +56,6 @@ class CatalogReader:
 
 
 def _offered(service: str, model: model_pb2.Model) -> Offered:
-    steps = model.defaults.get("num_inference_steps", "0")
-    return Offered(service, model.ref.name, model.task, model.description, int(steps) if steps.isdecimal() else 0)
+    steps, side = (model.defaults.get(name, "") for name in ("num_inference_steps", "width"))
+    numbers = [int(text) if text.isdecimal() else 0 for text in (steps, side)]
+    return Offered(service, model.ref.name, model.task, model.description, *numbers)

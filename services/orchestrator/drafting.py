@@ -8,7 +8,7 @@ from diptych.v1 import editor_pb2, generator_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
 from services.orchestrator.conditions import Bound, bound_of
-from services.orchestrator.fills import fill_of
+from services.orchestrator.fills import NOT_INSIDE, fill_of
 from services.orchestrator.known import Known
 from services.orchestrator.model_choice import Choice, bare_prompt, content_kind, drawing_model
 from services.orchestrator.plan import action_of, operation_of
@@ -149,8 +149,10 @@ class Draft:
             other, spare = spare, None
         elif takes_second(operation, self.num_images):
             other = Input(goal_image=1)
-        elif current is not None and (filled := fill_of(operation, self.known.catalog)) is not None:
-            return filled(self, operation, current), spare
+        elif current is not None and (filled := fill_of(operation)) is not None:
+            if self.known.catalog.draws_inside:
+                return filled(self, operation, current), spare
+            operation = operation.with_slots(NOT_INSIDE)
         edit = fill.edit(operation.name, operation.slots)
         if other is None and (operation.name in _NEEDS_SECOND or edit.replace_background.HasField("image")):
             other = self._drawn_for(operation)

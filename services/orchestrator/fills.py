@@ -10,7 +10,6 @@ from typing import Protocol
 from diptych.v1 import editor_pb2, generator_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
-from services.orchestrator.model_choice import Catalog
 from services.orchestrator.wanted import Wanted
 
 Input = v1.StepInput
@@ -29,8 +28,11 @@ class Steps(Protocol):
 Fill = Callable[[Steps, Wanted, Input], Input]
 
 
-def fill_of(operation: Wanted, catalog: Catalog) -> Fill | None:
-    """How the operation is done with new pixels; None when it is not."""
+NOT_INSIDE = "No model here draws inside photographs (all of them draw smaller than 512 px), so it is done without."
+
+
+def fill_of(operation: Wanted) -> Fill | None:
+    """How the operation is done with new pixels inside the picture; None when it is not."""
     if operation.name == "replace_object" and fill.words(operation.slots, "object"):
         return _replaced
     if operation.name == "extend" and _continuation(operation):

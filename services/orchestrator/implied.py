@@ -40,6 +40,7 @@ _MARGIN, _SHADOW = 0.1, 0.5
 def with_implied(goal: str, operations: Sequence[Wanted], num_images: int) -> list[Wanted]:
     """The operations and those that the goal implies; unchanged when it implies nothing."""
     asked = _ground_named(goal, operations) if num_images else list(operations)
+    asked = _around_the_subject(asked)
     if num_images and _SHOP.search(goal) and _is_product(goal, asked):
         return _for_a_shop(asked)
     if num_images and has(asked, "generate"):
@@ -85,6 +86,18 @@ def _ground_named(goal: str, operations: Sequence[Wanted]) -> list[Wanted]:
     return [*operations[:shapes], laid, *operations[shapes:]]
 
 
+def _around_the_subject(operations: Sequence[Wanted]) -> list[Wanted]:
+    """A crop to an aspect keeps the subject whole where the subject is all that the picture shows."""
+    why = "Around the subject, so that nothing of it is cut off."
+    bare = False
+    kept = []
+    for one in operations:
+        aims = one.name == "crop" and "aspect" in one.slots and not one.slots.get("platform")
+        kept.append(one.with_slots(why, subject=1) if aims and bare else one)
+        bare = bare or one.name in ("remove_background", "replace_background")
+    return kept
+
+
 def _is_product(goal: str, operations: Sequence[Wanted]) -> bool:
     told = _PRODUCT.search(goal) or has(operations, "replace_background", "remove_background")
     return bool(told) and all(operation.name in _SHOP_PARTS for operation in operations)
@@ -104,12 +117,10 @@ def _for_a_shop(operations: Sequence[Wanted]) -> list[Wanted]:
     if "crop" in asked or {"width", "height"} & set(asked.get("resize", ground).slots):
         framed, squared = [], []
     else:
-        frame: dict[str, Value] = {"subject": 1, "aspect": "1:1", "margin": _MARGIN}
-        framed = [Wanted("crop", frame, because="Added: shops show a square with the product in its middle.")]
+        frame: dict[str, Value] = {"subject": 1, "margin": _MARGIN}
+        framed = [Wanted("crop", frame, because="Added: shops show the product in the middle, and large.")]
         fill = {"aspect": "1:1", "color": plain}
-        squared = [
-            Wanted("extend", fill, because="Added: where the picture is too narrow for the square, its ground is.")
-        ]
+        squared = [Wanted("extend", fill, because="Added: shops show squares; the ground fills what is missing.")]
     shaped = [asked[name] for name in ("crop", "extend", "resize") if name in asked]
     return [*first, *framed, laid, *squared, *shaped]
 

@@ -30,16 +30,23 @@ _DRAWN = re.compile(
     re.IGNORECASE,
 )
 
+# Smaller models draw single things on a plain ground.
+_FINE_ENOUGH = 512
+
 
 @dataclass(frozen=True)
 class Offered:
-    """A model that a service lists and can use. `steps`: its usual denoising steps, 0 where it takes none."""
+    """A model that a service lists and can use.
+
+    `steps`: its usual denoising steps; `side`: its usual width, pixels; 0 where it has none.
+    """
 
     service: str
     name: str
     task: str
     description: str = ""
     steps: int = 0
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,12 @@ class Catalog:
     def of_task(self, task: str) -> tuple[Offered, ...]:
         """The usable models of a task."""
         return tuple(model for model in self.models if model.task == task)
+
+    @property
+    def draws_inside(self) -> bool:
+        """Whether new pixels inside a photograph would not show as a small drawing; so far as models are known."""
+        offered = self.of_task("text-to-image")
+        return not offered or any(not model.side or model.side >= _FINE_ENOUGH for model in offered)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@ import pytest
 
 from services.orchestrator.implied import named_ground, with_implied
 from services.orchestrator.intent import IntendedOperation, Intent
+from services.orchestrator.known import Known
+from services.orchestrator.model_choice import Catalog, Offered
 from services.orchestrator.plan_faults import plan_faults
 from services.orchestrator.planner import plan_goal
 from services.orchestrator.wanted import Wanted
@@ -16,7 +18,7 @@ def test_a_product_for_a_shop_is_framed_laid_on_white_with_a_shadow_and_squared(
     plan = plan_goal("a product on white for a shop", read, 1)
     assert [step.operation for step in plan.steps] == ["crop", "replace_background", "extend"]
     frame, ground, square = (step.edit for step in plan.steps)
-    assert frame.crop.subject and frame.crop.subject_aspect == "1:1" and 0 < frame.crop.margin < 0.2
+    assert frame.crop.subject and not frame.crop.subject_aspect and 0 < frame.crop.margin < 0.2
     assert ground.replace_background.color == "#ffffff" and ground.replace_background.shadow == 0.5
     assert (square.extend.aspect, square.extend.color) == ("1:1", "#ffffff")
     assert all("Added:" in step.reason for step in plan.steps)
@@ -33,7 +35,7 @@ def test_what_was_asked_for_stays_as_it_was_asked() -> None:
     read = intent(("replace_background", {"background": "pink"}), ("crop", {"aspect": "4:5"}))
     plan = plan_goal("the product on pink, cropped to 4:5, for the shop", read, 1)
     assert [step.operation for step in plan.steps] == ["replace_background", "crop"]
-    assert plan.steps[0].edit.replace_background.color == "#ffc0cb" and plan.steps[1].edit.crop.aspect == "4:5"
+    assert plan.steps[0].edit.replace_background.color == "#ffc0cb" and plan.steps[1].edit.crop.subject_aspect == "4:5"
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_a_ground_that_the_reading_lost_is_kept() -> None:
     plan = plan_goal("put the shoe on white and crop it square", intent(("crop", {"aspect": "1:1"})), 1)
     assert [step.operation for step in plan.steps] == ["replace_background", "crop"]
     assert plan.steps[0].edit.replace_background.color == "#ffffff" and "on white" in plan.steps[0].reason
+    assert plan.steps[1].edit.crop.subject and plan.steps[1].edit.crop.subject_aspect == "1:1"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,16 @@ def test_a_sticker_is_cut_out_and_a_poster_made_large() -> None:
     assert [step.operation for step in sticker.steps] == ["generate", "remove_background"]
     poster = plan_goal("a poster of a fox", intent(("generate", {"prompt": "a fox"})), 0)
     assert [step.operation for step in poster.steps] == ["generate", "upscale"] and "“poster”" in poster.steps[1].reason
+
+
+def test_small_models_draw_nothing_inside_a_photograph() -> None:
+    small = Known(catalog=Catalog((Offered("generator", "icons", "text-to-image", "", 20, 256),)))
+    read = intent(("replace_object", {"object": "dog", "replacement": "a cat"}))
+    plan = plan_goal("dog to cat", read, 1, small)
+    assert [step.operation for step in plan.steps] == ["generate", "remove_background", "replace_object"]
+    assert plan.steps[2].edit.selection.label == "dog" and "512 px" in plan.steps[2].reason
+    large = Known(catalog=Catalog((*small.catalog.models, Offered("generator", "sd", "text-to-image", "", 20, 512))))
+    assert [step.operation for step in plan_goal("dog to cat", read, 1, large).steps][1] == "vary"
 
 
 def test_canvas_with_words_is_drawn() -> None:
