@@ -122,7 +122,8 @@ def _for_a_shop(operations: Sequence[Wanted]) -> list[Wanted]:
         fill = {"aspect": "1:1", "color": plain}
         squared = [Wanted("extend", fill, because="Added: shops show squares; the ground fills what is missing.")]
     shaped = [asked[name] for name in ("crop", "extend", "resize") if name in asked]
-    return [*first, *framed, laid, *squared, *shaped]
+    # The ground is made square first: the shadow then has room to fade out.
+    return [*first, *framed, *squared, laid, *shaped]
 
 
 def _look_of_what_is_drawn(goal: str, operations: Sequence[Wanted]) -> list[Wanted]:

@@ -16,8 +16,8 @@ def intent(*operations: tuple[str, dict[str, str | float | int]]) -> Intent:
 def test_a_product_for_a_shop_is_framed_laid_on_white_with_a_shadow_and_squared() -> None:
     read = intent(("replace_background", {"background": "product on white for a shop"}))
     plan = plan_goal("a product on white for a shop", read, 1)
-    assert [step.operation for step in plan.steps] == ["crop", "replace_background", "extend"]
-    frame, ground, square = (step.edit for step in plan.steps)
+    assert [step.operation for step in plan.steps] == ["crop", "extend", "replace_background"]
+    frame, square, ground = (step.edit for step in plan.steps)
     assert frame.crop.subject and not frame.crop.subject_aspect and 0 < frame.crop.margin < 0.2
     assert ground.replace_background.color == "#ffffff" and ground.replace_background.shadow == 0.5
     assert (square.extend.aspect, square.extend.color) == ("1:1", "#ffffff")
@@ -27,7 +27,7 @@ def test_a_product_for_a_shop_is_framed_laid_on_white_with_a_shadow_and_squared(
 
 def test_for_a_platform_it_also_gets_its_size() -> None:
     plan = plan_goal("make this product photo ready for my etsy shop", intent(("resize", {"platform": "etsy"})), 1)
-    assert [step.operation for step in plan.steps] == ["crop", "replace_background", "extend", "resize"]
+    assert [step.operation for step in plan.steps] == ["crop", "extend", "replace_background", "resize"]
     assert plan.steps[-1].edit.resize.platform == "etsy-listing"
 
 
