@@ -51,9 +51,6 @@ class ServiceConfig(BaseSettings):
     cache: Path | None = Field(None, description="Folder of pulled models; default: the user's cache folder.")
     engine: Literal["auto", "onnx", "fake"] = Field("auto", description="What runs the models.")
     threads: int = Field(0, ge=0, description="Threads an engine may use; 0 leaves it to the engine.")
-    memory_budget: int = Field(
-        0, ge=0, description="Most memory for models' weights, bytes; those used longest ago make room. 0: no limit."
-    )
     tls_cert: FilePath | None = Field(None, description="Certificate chain of this server, PEM.")
     tls_key: FilePath | None = Field(None, description="Private key of this server, PEM.")
     tls_client_ca: FilePath | None = Field(None, description="CA whose client certificates are demanded (mTLS), PEM.")

@@ -27,9 +27,10 @@ ONNX_TYPES = {
 
 
 def write_graphs(root: Path) -> Path:
-    """`root` with `echo`, one tensor of each datatype; `double`, any length; `pair`, exactly two numbers; `total`,
-    whose output has no batch axis."""
-    house._write(root, "echo", "upscale", _echo(), "")
+    """`root` with `echo`, one tensor of each datatype, and `echo-typed`, all but FP16; `double`, any length; `pair`,
+    exactly two numbers; `total`, whose output has no batch axis."""
+    house._write(root, "echo", "upscale", _echo(list(ONNX_TYPES)), "")
+    house._write(root, "echo-typed", "upscale", _echo([kind for kind in ONNX_TYPES if kind != "FP16"]), "")
     house._write(root, "double", "upscale", _scaler(2, ["N", "length"]), "")
     house._write(root, "pair", "denoise", _scaler(3, [1, 2]), "")
     house._write(root, "total", "denoise", _total(), "")
@@ -63,8 +64,8 @@ def answer(response: pb.ModelInferResponse, index: int = 0) -> list[list[float]]
     return values.reshape(tuple(output.shape)).tolist()
 
 
-def _echo() -> onnx.GraphProto:
-    names = {datatype: datatype.lower() for datatype in ONNX_TYPES}
+def _echo(kinds: list[str]) -> onnx.GraphProto:
+    names = {datatype: datatype.lower() for datatype in kinds}
     return helper.make_graph(
         [helper.make_node("Identity", [name], [f"out_{name}"]) for name in names.values()],
         "echo",

@@ -117,6 +117,42 @@ async def test_loading_and_unloading_under_load_fails_nobody(two_models: Path) -
     assert all(len(result.images) == 2 for result in results)
 
 
+async def test_a_version_takes_over_under_load_and_pictures_under_way_are_finished(
+    two_models: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(two_models / "tiny", tmp_path / "tiny/1")
+    manifest = folder / "manifest.toml"
+    text = manifest.read_text().replace('version = "0.0.1"', 'version = "1"').replace("steps = 4", "steps = 3")
+    manifest.write_text(text)
+    async with generator(tmp_path) as (_, client):
+        drawn: list[list[tuple[str, int]]] = [[], [], []]
+
+        async def keep_drawing(mine: list[tuple[str, int]]) -> None:
+            while ("2", 5) not in mine:
+                resolved = (await draw(client)).resolved
+                mine.append((resolved.model.version, resolved.num_inference_steps))
+
+        callers = [asyncio.create_task(keep_drawing(mine)) for mine in drawn]
+        spec = v1.GenerationSpec(prompt="a cat", num_inference_steps=80, output=RAW)
+        async with aclosing(
+            client.stream_generate_image(v1.StreamGenerateImageRequest(spec=spec), timeout=600)
+        ) as long:
+            assert (await anext(long)).HasField("accepted")
+            newer = shutil.copytree(folder, tmp_path / "tiny/2")
+            text = text.replace('version = "1"', 'version = "2"').replace("steps = 3", "steps = 5")
+            (newer / "manifest.toml").write_text(text)
+            loaded = await client.load_model(model_pb2.LoadModelRequest(name="tiny"), service="generator", timeout=600)
+            assert (loaded.model.ref.version, loaded.model.state) == ("2", READY)
+            last = [event async for event in long][-1]
+        assert last.completed.record.models[0].version == "1"
+        assert (await draw(client)).resolved.model.version == "2"
+        await asyncio.gather(*callers)
+        old = await draw(client, "tiny@1")
+    assert (old.resolved.model.version, old.resolved.num_inference_steps) == ("1", 3)
+    for mine in drawn:
+        assert mine == sorted(mine) and set(mine) == {("1", 3), ("2", 5)}
+
+
 async def test_memory_is_told_while_a_model_is_in_it(two_models: Path) -> None:
     async with generator(two_models) as (_, client):
         loaded = await client.load_model(model_pb2.LoadModelRequest(name="quick"), service="generator", timeout=600)

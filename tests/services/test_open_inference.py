@@ -32,6 +32,7 @@ TYPED = {
     "UINT64": "uint64_contents", "INT8": "int_contents", "INT16": "int_contents", "INT32": "int_contents",
     "INT64": "int64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents", "BYTES": "bytes_contents",
 }  # fmt: skip
+NAMES = ["double", "echo", "echo-typed", "pair", "total"]
 EXTREMES = {"UINT64": [2**64 - 1, 0], "INT64": [-(2**63), 2**63 - 1], "INT8": [-128, 127], "UINT8": [0, 255]}
 
 
@@ -77,30 +78,43 @@ async def test_what_the_server_and_its_graphs_are(stub: Any) -> None:
     assert [one.datatype for one in everything.inputs] == list(ONNX_TYPES)
 
 
-@pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
-async def test_every_datatype_comes_back_as_it_went(stub: Any, raw: bool) -> None:
-    asked = pb.ModelInferRequest(model_name="echo", id="abc")
-    texts = [b"\x00", "ß and more".encode(), b"", b"four"]
-    for kind in ONNX_TYPES:
+TEXTS = [b"\x00", "ß and more".encode(), b"", b"four"]
+
+
+def echo(model: str, kinds: list[str], *, raw: bool) -> pb.ModelInferRequest:
+    """A request with two rows of two elements of each kind."""
+    asked = pb.ModelInferRequest(model_name=model, id="abc")
+    for kind in kinds:
         given = asked.inputs.add(name=kind.lower(), datatype=kind, shape=[2, 2])
         values = np.array([[0, 1], EXTREMES.get(kind, [1, 0])], NUMPY.get(kind, "uint8"))
         if raw:
-            packed = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+            packed = b"".join(len(text).to_bytes(4, "little") + text for text in TEXTS)
             asked.raw_input_contents.append(packed if kind == "BYTES" else values.tobytes())
-        elif kind == "FP16":
-            given.contents.SetInParent()
-        else:
-            getattr(given.contents, TYPED[kind]).extend(texts if kind == "BYTES" else values.ravel().tolist())
-    if not raw:
-        error = await refused(stub.ModelInfer(asked))
-        assert error.code() == grpc.StatusCode.INVALID_ARGUMENT
-        assert violations(error) == ["inputs[9].contents"]
-        assert "FP16, which has no typed contents" in str(error.details())
-        return
+        elif kind in TYPED:
+            getattr(given.contents, TYPED[kind]).extend(TEXTS if kind == "BYTES" else values.ravel().tolist())
+    return asked
+
+
+async def test_every_datatype_comes_back_as_it_went_raw(stub: Any) -> None:
+    asked = echo("echo", list(ONNX_TYPES), raw=True)
     response = await stub.ModelInfer(asked)
     assert (response.id, response.model_name, response.model_version) == ("abc", "echo", "1.0")
     assert [output.datatype for output in response.outputs] == list(ONNX_TYPES)
     assert list(response.raw_output_contents) == list(asked.raw_input_contents)
+
+
+async def test_every_datatype_that_has_a_field_comes_back_as_it_went_typed(stub: Any) -> None:
+    asked = echo("echo-typed", list(TYPED), raw=False)
+    response = await stub.ModelInfer(asked)
+    assert not response.raw_output_contents
+    assert [output.datatype for output in response.outputs] == [given.datatype for given in asked.inputs]
+    assert [output.contents for output in response.outputs] == [given.contents for given in asked.inputs]
+
+
+async def test_fp16_has_no_typed_field(stub: Any) -> None:
+    error = await refused(stub.ModelInfer(echo("echo", list(ONNX_TYPES), raw=False)))
+    assert (error.code(), violations(error)) == (grpc.StatusCode.INVALID_ARGUMENT, ["inputs[9].contents"])
+    assert "FP16, which has no typed contents" in str(error.details())
 
 
 async def test_typed_elements_are_answered_in_kind(stub: Any) -> None:
@@ -212,7 +226,7 @@ async def test_loading_and_unloading(stub: Any) -> None:
         index = await stub.RepositoryIndex(pb.RepositoryIndexRequest())
         return {model.name: model.state for model in index.models}
 
-    assert await states() == dict.fromkeys(["double", "echo", "pair", "total"], "UNAVAILABLE")
+    assert await states() == dict.fromkeys(NAMES, "UNAVAILABLE")
     await stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="double@1.0"))
     await stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="pair"))
     assert (await states())["double"] == "READY"
@@ -303,7 +317,7 @@ async def test_nvidias_client_works_unchanged(served: tuple[ServiceServer, Any])
     seen = json.loads(out)
     assert (seen["live"], seen["ready"], seen["loaded"], seen["unloaded"]) == (True, True, True, True)
     assert seen["server"]["name"] == "diptych-editor"
-    assert {model["name"] for model in seen["index"]["models"]} == {"double", "echo", "pair", "total"}
+    assert {model["name"] for model in seen["index"]["models"]} == set(NAMES)
     assert seen["metadata"]["platform"] == "onnxruntime"
     assert seen["echoed"] == dict.fromkeys(ONNX_TYPES, True)
     assert seen["stream"][::2] == [[[2.0, 4.0]], [[6.0]]]
