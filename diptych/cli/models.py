@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -139,6 +139,22 @@ def import_(
     ] = None,
 ) -> None:
     """Make a model you have into one that the generator serves: exported, compared with the original, drawn with."""
+    _import(
+        path,
+        folder,
+        name=name,
+        license=license,
+        controlnets=dict(_kind_and_folder(text) for text in controlnet or ()),
+        loras=tuple(_file_and_weight(text) for text in lora or ()),
+        ip_adapter=ip_adapter,
+        clip_skip=clip_skip,
+        num_inference_steps=steps,
+        guidance_scale=guidance,
+    )
+
+
+def _import(path: str, folder: Path | None, *, name: str, **wishes: Any) -> None:
+    """Imports what is at `path` into `folder`; `wishes` are those of `ImportOptions`."""
     try:
         from diptych.export import ImportOptions, import_model
         from diptych.repository.repository import users_models
@@ -152,28 +168,17 @@ def import_(
     if name in {manifest.name for manifest in repository.manifests()}:
         raise FailedPrecondition(f"there is a model {name} already; choose another name", reason="MODEL_EXISTS")
     out = terminal.console(stderr=True)
-    options = ImportOptions(
-        name,
-        license=license,
-        controlnets=dict(_kind_and_folder(text) for text in controlnet or ()),
-        loras=tuple(_file_and_weight(text) for text in lora or ()),
-        ip_adapter=ip_adapter,
-        clip_skip=clip_skip,
-        num_inference_steps=steps,
-        guidance_scale=guidance,
-        origin=f"Imported from {path}." if is_address(path) else "Imported from a folder of the user's.",
-    )
 
     def tell(sentence: str) -> None:
         out.print(sentence, soft_wrap=True)
 
     downloads = repository.downloads(name)
-    source = Path(path)
-    if is_address(path):
-        source = fetch_model(path, downloads / path.rstrip("/").rpartition("/")[2].partition("@")[0], tell)
+    source = fetch_model(path, downloads, tell) if is_address(path) else Path(path)
+    origin = f"Imported from {path}." if is_address(path) else "Imported from a folder of the user's."
+    options = ImportOptions(name, origin=origin, **wishes)
     made = import_model(source, folder or users_models(), options, progress=tell)
     shutil.rmtree(downloads, ignore_errors=True)
-    out.print(f"{name} is ready in {made}", soft_wrap=True)
+    tell(f"{name} is ready in {made}")
 
 
 @models.command()

@@ -59,22 +59,12 @@ def open_pipeline(
     index = _read(directory, "model_index.json")
     family = family_of(index)
     threads = threads or min(_usable_cores(), _MOST_THREADS)
-
-    engines: dict[str, Engine] = {}
-
-    def graph(part: str) -> Engine:
-        path = directory / part / _GRAPH
-        engines[part] = open_engine(path, choice=engine, threads=threads, precision=precision)
-        return engines[part]
-
-    def sample_graph(part: str) -> SampleGraph:
-        return SampleGraph(graph(part), least_batch=max(2, threads), batch_sizes=batch_sizes)
-
+    graphs = _Graphs(directory, engine, threads, precision, batch_sizes)
     config_name = f"{family.denoiser}/config.json"
     config = _read(directory, config_name)
-    denoiser = Denoiser(sample_graph(family.denoiser))
+    denoiser = Denoiser(graphs.sampled(family.denoiser))
     present = [part for part in family.encoders if (directory / part / _GRAPH).is_file()] or list(family.encoders[:1])
-    encoders = [_text_encoder(directory, part, graph(part), family, denoiser) for part in present]
+    encoders = [_text_encoder(directory, part, graphs.open(part), family, denoiser) for part in present]
     vae = _read(directory, "vae_decoder/config.json")
     scaling_factor = float(_value(vae, "scaling_factor", "vae_decoder/config.json"))
     return Pipeline(
@@ -85,8 +75,8 @@ def open_pipeline(
         ),
         denoiser=denoiser,
         autoencoder=Autoencoder(
-            graph("vae_decoder"),
-            graph("vae_encoder") if "vae_encoder" in index else None,
+            graphs.open("vae_decoder"),
+            graphs.open("vae_encoder") if "vae_encoder" in index else None,
             channels=int(_value(vae, "latent_channels", "vae_decoder/config.json")),
             scaling_factor=scaling_factor,
             shift_factor=float(vae.get("shift_factor") or 0.0),
@@ -99,15 +89,45 @@ def open_pipeline(
         cell_multiple=_cell_multiple(config),
         controlnets=ControlNets(
             {
-                kind: sample_graph(f"controlnet/{kind}")
+                kind: graphs.sampled(f"controlnet/{kind}")
                 for kind in CONTROL_KINDS
                 if (directory / "controlnet" / kind / _GRAPH).is_file()
             }
         ),
-        references=_references(directory, graph("image_encoder")) if TOKENS in denoiser.inputs else None,
+        references=_references(directory, graphs.open("image_encoder")) if TOKENS in denoiser.inputs else None,
         preview_map=preview_map,
-        engines=engines,
+        engines=graphs.opened,
     )
+
+
+class _Graphs:
+    """Opens the graphs of a model; `opened` has them by their folder."""
+
+    def __init__(
+        self,
+        directory: Path,
+        choice: EngineChoice,
+        threads: int,
+        precision: Precision,
+        batch_sizes: Sequence[int],
+    ) -> None:
+        self.opened: dict[str, Engine] = {}
+        self._batch_sizes = batch_sizes
+        self._directory = directory
+        self._choice = choice
+        self._threads = threads
+        self._precision = precision
+
+    def open(self, part: str) -> Engine:
+        """The graph in the folder `part`."""
+        path = self._directory / part / _GRAPH
+        engine = open_engine(path, choice=self._choice, threads=self._threads, precision=self._precision)
+        self.opened[part] = engine
+        return engine
+
+    def sampled(self, part: str) -> SampleGraph:
+        """The same, called for many samples at once."""
+        return SampleGraph(self.open(part), least_batch=max(2, self._threads), batch_sizes=self._batch_sizes)
 
 
 def _usable_cores() -> int:

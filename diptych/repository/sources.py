@@ -70,7 +70,11 @@ def fetch_remote(source: RemoteSource, folder: Path, progress: Progress) -> Path
 
 
 def fetch_model(address: str, folder: Path, progress: Progress) -> Path:
-    """`folder`, holding the model at `hub:OWNER/NAME`, `hub:OWNER/NAME@REVISION` or below a store's `s3://...`."""
+    """The folder, below `folder`, of the model at `hub:OWNER/NAME[@REVISION]` or below a store's `s3://...`.
+
+    It is called as the model is there.
+    """
+    folder = folder / address.rstrip("/").rpartition("/")[2].partition("@")[0]
     folder.mkdir(parents=True, exist_ok=True)
     if address.startswith(HUB):
         repository, _, revision = address.removeprefix(HUB).partition("@")

@@ -186,7 +186,7 @@ class GeneratorModels:
         graphs = {}
         for part, engine in pipeline.engines.items():
             worker = self.stages.denoise
-            if part.startswith("text_encoder") or part == "vae_encoder":
+            if part.startswith("text_encoder") or part in ("image_encoder", "vae_encoder"):
                 worker = self.stages.encode
             elif part == "vae_decoder":
                 worker = self.stages.decode

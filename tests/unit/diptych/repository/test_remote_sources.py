@@ -166,7 +166,7 @@ def test_a_diffusers_repository_comes_without_pickles_and_with_each_weight_once(
         "tokenizer/merges.txt": b"a b",
     }
     told: list[str] = []
-    folder = fetch_model(f"hub:ada/sd@{COMMIT}", tmp_path / "sd", told.append)
+    folder = fetch_model(f"hub:ada/sd@{COMMIT}", tmp_path, told.append)
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == {
         "model_index.json",
@@ -178,26 +178,26 @@ def test_a_diffusers_repository_comes_without_pickles_and_with_each_weight_once(
         "tokenizer/merges.txt",
     }
     told.clear()
-    fetch_model("hub:ada/sd", tmp_path / "sd", told.append)
+    fetch_model("hub:ada/sd", tmp_path, told.append)
     assert told == [], "what is here already was fetched again"
     (folder / "unet/config.json").write_bytes(b"{}\n")
-    fetch_model("hub:ada/sd", tmp_path / "sd", told.append)
+    fetch_model("hub:ada/sd", tmp_path, told.append)
     assert len(told) == 1 and (folder / "unet/config.json").read_bytes() == b"{}"
 
 
 def test_a_folder_below_a_prefix(shelf: Shelf, tmp_path: Path) -> None:
     shelf.buckets["weights"] = {"mine/model_index.json": b"{}", "mine/unet/model.onnx": GRAPH, "others/x": b"x"}
-    folder = fetch_model("s3://weights/mine", tmp_path / "mine", print)
+    folder = fetch_model("s3://weights/mine", tmp_path, print)
     found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert found == {"model_index.json": b"{}", "unet/model.onnx": GRAPH}
     with pytest.raises(NotFound, match="nothing at s3://weights/theirs"):
-        fetch_model("s3://weights/theirs", tmp_path / "theirs", print)
+        fetch_model("s3://weights/theirs", tmp_path, print)
 
 
 def test_a_hub_that_lists_a_way_out_is_not_followed(shelf: Shelf, tmp_path: Path) -> None:
     shelf.hub["ada/sd"] = {"model_index.json": b"{}", "../../outside.json": b"{}"}
     with pytest.raises(DataCorrupted, match="outside"):
-        fetch_model("hub:ada/sd", tmp_path / "sd", print)
+        fetch_model("hub:ada/sd", tmp_path, print)
 
 
 def test_a_hub_that_is_not_there(workbench: Workbench, shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
