@@ -2,6 +2,7 @@
 """The training goals: a fixed mixture of kinds and languages, written from the phrase files with a fixed seed."""
 
 import random
+import re
 import string
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,13 +23,19 @@ ENGLISH = [
     "en_more",
     "en_brief",
     "clarify",
+    "en_plain_1",
+    "en_plain_2",
+    "en_scenes_plain",
+    "clarify_plain",
 ]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
 MIXTURE = (
-    ("single", 0.25, True),
-    ("several", 0.26, True),
+    ("single", 0.22, True),
+    ("several", 0.28, True),
+    ("remarks", 0.05, True),
+    ("denied", 0.05, True),
     ("vary_chain", 0.025, True),
     ("animate_chain", 0.025, True),
     ("generate_with_image", 0.03, True),
@@ -47,26 +54,44 @@ MIXTURE = (
     ("followupNoImage", 0.03, False),
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
-    ("foreign", 0.16, True),
+    ("foreign", 0.17, True),
     ("foreign", 0.05, False),
 )
 
+# Frames of two or three requests (M and N: the first and the second as a noun or infinitive), and polite wrappings.
 _JOINS = {
     "de": (["A und B", "A, dann B", "A und dann B", "zuerst A, dann B", "A. Danach B.", "A, danach B", "erst A, dann B",
-            "A, B", "A. B."],
-           ["bitte A", "A bitte", "kannst du A", "A", "A", "A", "A, danke", "könntest du bitte A"]),
-    "fr": (["A et B", "A, puis B", "A et ensuite B", "d'abord A, puis B", "A. Ensuite B.", "A, B", "A puis B"],
-           ["A s'il te plaît", "A", "A", "A", "peux-tu A", "A, merci", "s'il vous plaît, A"]),
-    "es": (["A y B", "A, luego B", "A y después B", "primero A, luego B", "A. Después B.", "A, B", "A y luego B"],
-           ["A por favor", "A", "A", "A", "puedes A", "A, gracias", "por favor, A"]),
-    "zh": (["A，然后B", "先A，再B", "A并B", "A，B", "A，接着B", "先A然后B", "A，最后B", "A再B"],
-           ["请A", "A", "A", "A", "帮我A", "A。", "麻烦A", "可以A吗"]),
+            "A, B", "A. B.", "erst A, danach B", "A und anschließend B", "A, anschließend B", "A; B", "A + B",
+            "A sowie B", "A und außerdem B", "A, zum Schluss B", "B, aber erst A", "B, aber vorher A", "vor dem N A",
+            "nach dem M B", "B nach dem M", "A vor dem N", "A. Vor allem aber B.", "zuerst das M, danach B",
+            "nach dem M bitte B", "B erst nach dem M", "A & B", "1. A 2. B", "als Erstes A, als Letztes B"],
+           ["A, B und C", "erst A, dann B und C", "A, dann B, dann C", "A. B. C.", "zuerst A, danach B, zum Schluss C",
+            "A, B, C", "A und B, dann C", "nach dem M B und C"],
+           ["bitte A", "A bitte", "kannst du A", "A", "A", "A", "A, danke", "könntest du bitte A", "ich möchte: A",
+            "hallo, A", "wäre toll: A", "kannst du bitte A?", "A, aber sonst nichts ändern", "A, den Rest so lassen"]),
+    "fr": (["A et B", "A, puis B", "A et ensuite B", "d'abord A, puis B", "A. Ensuite B.", "A, B", "A puis B",
+            "A, après B", "A et enfin B", "d'abord A, ensuite B", "A; B", "A + B", "avant de N, A", "B après M",
+            "A avant de N", "après M, B", "B, mais d'abord A", "A et aussi B", "commence par M, puis B"],
+           ["A, B et C", "A, puis B et C", "d'abord A, puis B, enfin C", "A. B. C.", "A, B, C"],
+           ["A s'il te plaît", "A", "A", "A", "peux-tu A", "A, merci", "s'il vous plaît, A", "pourriez-vous A",
+            "je voudrais: A", "A sans toucher au reste", "bonjour, A"]),
+    "es": (["A y B", "A, luego B", "A y después B", "primero A, luego B", "A. Después B.", "A, B", "A y luego B",
+            "primero A, después B", "A y por último B", "A; B", "A + B", "antes de N, A", "B después de M",
+            "A antes de N", "después de M, B", "B, pero primero A", "A y también B", "empieza por M y luego B"],
+           ["A, B y C", "A, luego B y C", "primero A, luego B, al final C", "A. B. C.", "A, B, C"],
+           ["A por favor", "A", "A", "A", "puedes A", "A, gracias", "por favor, A", "podrías A", "quiero: A",
+            "A sin cambiar lo demás", "hola, A"]),
+    "zh": (["A，然后B", "先A，再B", "A并B", "A，B", "A，接着B", "先A然后B", "A，最后B", "A再B", "A，之后B", "A后再B",
+            "在B之前先A", "B之前，先A", "A以后B", "A，同时B", "A，顺便B", "首先A，其次B", "B，但要先A", "A和B", "A、B"],
+           ["A，B，再C", "先A，再B，最后C", "A，然后B，最后C", "A、B、C", "A，B，C"],
+           ["请A", "A", "A", "A", "帮我A", "A。", "麻烦A", "可以A吗", "能不能A", "我想A", "A，谢谢", "A，其他不变"]),
 }  # fmt: skip
 
 
 def goals(count: int, seed: int, *, held_out: bool = False, held_share: float = 0.12) -> Iterator[Goal]:
     """`count` distinct goals. `held_out`: written only from templates that the other goals never use."""
-    grammars = load(PHRASES, {"en": ENGLISH, "frames": ["words", "scenes", "frames"], **{k: [k] for k in LANGUAGES}})
+    files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain"]}
+    grammars = load(PHRASES, files | {k: [k, f"{k}_plain"] for k in LANGUAGES})
     split = {k: split_templates(g, held_share, seed)[held_out] for k, g in grammars.items() if k != "frames"}
     rng = random.Random(f"goals {seed} {held_out}")
     writer = Writer(_with_fallback(split["en"], grammars["en"], held_out), grammars["frames"], rng)
@@ -104,8 +129,8 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     if kind == "single":
         operations = (writer.pick(),)
         phrase = writer.single(operations[0], fragments=has_image)
-    elif kind == "several":
-        phrase, operations = writer.several(fragments=has_image)
+    elif kind in ("several", "remarks", "denied"):
+        phrase, operations = writer.several(fragments=has_image) if kind == "several" else getattr(writer, kind)()
     elif kind in ("vary_chain", "animate_chain", "generate_chain"):
         phrase, operations = writer.chain(kind.split("_")[0])
     elif kind == "background_chain":
@@ -138,33 +163,44 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
 
 
 def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Random) -> Goal:
-    joins, polite = _JOINS[language]
+    twos, threes, polite = _JOINS[language]
 
     def act(name: str, kind: str = "do") -> Phrase:
         nodes = rng.choice(grammar.sections[name, kind])
         return Phrase.of(grammar.expand(nodes, rng), None if name == "clarify" else name)
 
-    def fit(frame: str, parts: list[Phrase]) -> Phrase:
+    def fit(frame: str, names: list[str]) -> Phrase:
         phrase = Phrase.plain("")
-        for char in frame:
-            phrase = phrase + (parts["AB".index(char)] if char in "AB" else char)
+        for part in re.split(r"(?<![A-Za-z])([ABCMN])(?![A-Za-z])", frame):
+            if part and part in "ABC":
+                phrase = phrase + act(names["ABC".index(part)])
+            elif part and part in "MN":
+                phrase = phrase + act(names["MN".index(part)], "ing")
+            else:
+                phrase = phrase + part
         return phrase
 
     draw = rng.random()
     if draw < 0.12:
-        return Goal(act("clarify", "vague"), has_image, (), language, "vague")
+        kind = "vague" if has_image or rng.random() < 0.4 else "followupNoImage"
+        return Goal(act("clarify", kind), has_image, (), language, kind)
     if not has_image and draw < 0.6:
-        return Goal(fit(rng.choice(polite), [act("generate")]), False, ("generate",), language, "prompt")
+        return Goal(fit(rng.choice(polite), ["generate"]), False, ("generate",), language, "prompt")
     among = [n for n in OPERATIONS if n not in ("generate", "composite", "match_style")]
     names = [rng.choice(among)]
+    more = [n for n in among if n not in (*GENERATOR, "replace_background", "analyze")]
     if not has_image and draw < 0.8:
-        names = ["generate", rng.choice([n for n in among if n not in (*GENERATOR, "replace_background", "analyze")])]
-    elif rng.random() < 0.3:
+        names = ["generate", rng.choice(more)]
+    elif rng.random() < 0.55:
         names += [rng.choice([n for n in among if n != names[0]])]
-    if {"remove_background", "replace_background"} == set(names):
-        names = names[:1]
-    phrases = [act(name) for name in names]
-    phrase = fit(rng.choice(joins), phrases) if len(names) == 2 else fit(rng.choice(polite), phrases)
+        if rng.random() < 0.25:
+            names += [rng.choice([n for n in more if n not in names])]
+    if {"remove_background", "replace_background"} <= set(names):
+        names.remove("remove_background")
+    frames = {1: polite, 2: twos, 3: threes}[len(names)]
+    nouns = {letter: (name, "ing") in grammar.sections for letter, name in zip("MN", names, strict=False)}
+    spoken = [f for f in frames if all(nouns[m] for m in re.findall(r"(?<![A-Za-z])[MN](?![A-Za-z])", f))]
+    phrase = fit(rng.choice(spoken), names)
     return Goal(phrase, has_image, tuple(names), language, "foreign" if len(names) == 1 else "foreign_several")
 
 

@@ -90,8 +90,13 @@ class Writer:
         return self.rng.choices(names, [_RARE.get(n, 1.0) for n in names])[0]
 
     def politely(self, phrase: Phrase) -> Phrase:
-        if self.rng.random() < 0.3:
+        draw = self.rng.random()
+        if draw < 0.24:
             phrase = self.frame("polite", "before") + " " + phrase.lowered_start()
+        elif draw < 0.32:
+            phrase = self.frame("condition", "before") + " " + phrase.lowered_start()
+        elif draw < 0.36:
+            phrase = phrase + self.rng.choice([", ", " ", " - "]) + self.frame("condition", "after")
         if self.rng.random() < 0.15:
             phrase = phrase + self.rng.choice([", ", " "]) + self.frame("polite", "after")
         return phrase
@@ -150,6 +155,7 @@ class Writer:
         parts["H"] = lambda: self.noun_form(operations[1], state=False)
         parts["H2"] = lambda: self.noun_form(operations[-1], state=False)
         parts["S"] = lambda: self.noun_form(operations[0], state=True)
+        parts["D"] = lambda: self.say(operations[0], "done")
         phrase = fill(frame, parts)
         if phrase is None:
             return self.joined(operations)
@@ -161,7 +167,9 @@ class Writer:
             phrase = self.say(operation, "ing")
             if phrase is None:
                 return None
-            is_state = f" {phrase.text} ".find(" is ") >= 0 or phrase.text.startswith(("it ", "you "))
+            is_state = re.search(r" (?:is|are|has) ", phrase.text) is not None or phrase.text.startswith(
+                ("it ", "you ")
+            )
             if is_state == state and not phrase.text.startswith("you "):
                 return phrase
         return None
@@ -188,6 +196,39 @@ class Writer:
             phrase = self.detailed(names[-1], phrase)
         names = list(dict.fromkeys(names[:3]))
         return self.constrained(phrase, tuple(names), 0.08), tuple(names)
+
+    def remarks(self) -> tuple[Phrase, tuple[str, ...]]:
+        """Two wishes of which at least one is a remark about the picture."""
+        names = [self.pick()]
+        names.append(self.pick(*names))
+        kinds = self.rng.choice([("say", "say"), ("say", "do"), ("do", "say")])
+        one, two = (self.say(name, kind) for name, kind in zip(names, kinds, strict=True))
+        phrase = None
+        if one is not None and two is not None and not one.text.endswith("?"):
+            frame = self.join_frame("remarks").replace("B2", "B")
+            if "first" in frame:
+                names.reverse()
+            phrase = fill(frame, {"A": lambda: one, "B": lambda: two})
+        return (phrase, tuple(names)) if phrase is not None else self.remarks()
+
+    def denied(self) -> tuple[Phrase, tuple[str, ...]]:
+        """A request, or two, with another that is not wanted."""
+        names = [self.pick()]
+        if self.rng.random() < 0.3:
+            names.append(self.pick(*names))
+        other = self.pick(*names, among=tuple(n for n in EDITOR if n not in _RARE))
+        wanted = self.act(names[0]) if len(names) == 1 else self.joined(names)
+        parts: dict[str, Callable[[], Phrase | None]] = {
+            "A": lambda: wanted,
+            "G": lambda: self.noun_form(names[0], state=False),
+            "X": lambda: _unwanted(self.act(other)),
+            "N": lambda: _unwanted(self.noun_form(other, state=False)),
+        }
+        frame = self.join_frame("denied")
+        if len(names) > 1 and "A" not in frame.split():
+            return self.denied()
+        phrase = fill(frame, parts)
+        return (self.politely(phrase), tuple(names)) if phrase is not None else self.denied()
 
     def listed(self) -> tuple[Phrase, tuple[str, ...]]:
         """Wishes in a row as fragments; one operation may be wished for twice."""
@@ -229,12 +270,17 @@ class Writer:
         return self.politely(phrase), tuple(names)
 
 
+def _unwanted(phrase: Phrase | None) -> Phrase | None:
+    """The phrase without labels: its words ask for nothing."""
+    return None if phrase is None else Phrase.plain(phrase.text)
+
+
 def fill(frame: str, parts: dict[str, Callable[[], Phrase | None]]) -> Phrase | None:
     """The frame with its capital letters replaced by phrases; None if a phrase is missing."""
     phrase = Phrase.plain("")
     tokens = frame.replace("H2", "\0").split(" ")
     for position, token in enumerate(tokens):
-        core = token.strip(",.;:")
+        core = token.strip(",.;:()")
         core = "H2" if core == "\0" else core
         if position:
             phrase = phrase + " "

@@ -165,18 +165,21 @@ def loss_of(head: IntentHead, batch: dict[str, Tensor]) -> Tensor:
     return present.sum(1).mean() + ordering + 0.5 * tagging + 0.5 * filling
 
 
-def train(samples: list[Sample], epochs: int, rate: float = 2e-3) -> IntentHead:
-    """The head after `epochs` over the samples, one-cycle learning rate, averaged over the last steps."""
+def train(samples: list[Sample], epochs: int, rate: float = 2e-3, start: IntentHead | None = None) -> IntentHead:
+    """The head after `epochs` over the samples, one-cycle learning rate, averaged over the last steps.
+
+    It begins where `start` ended, if that is given.
+    """
     torch.manual_seed(SEED)
     rng = random.Random(SEED)
-    head = IntentHead(len(OPERATIONS), len(SLOTS))
+    head = start or IntentHead(len(OPERATIONS), len(SLOTS))
     optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02)
     size = 96
     steps = epochs * -(-len(samples) // size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
     averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)  # type: ignore[no-untyped-call]
     average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=averaging)
-    start = time.monotonic()
+    began = time.monotonic()
     for epoch in range(epochs):
         head.train()
         total = 0.0
@@ -190,7 +193,7 @@ def train(samples: list[Sample], epochs: int, rate: float = 2e-3) -> IntentHead:
             average.update_parameters(head)
             total += loss.item() * len(group)
         print(
-            f"epoch {epoch + 1}/{epochs} loss {total / len(samples):.4f} {time.monotonic() - start:.0f} s", flush=True
+            f"epoch {epoch + 1}/{epochs} loss {total / len(samples):.4f} {time.monotonic() - began:.0f} s", flush=True
         )
     trained: IntentHead = average.module  # type: ignore[assignment]
     return trained.eval()

@@ -6,13 +6,24 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from services.orchestrator.intent.decoding import Float32Array
 from services.orchestrator.intent.features import Int64Array, word_span
 
+_LONE = re.compile(
+    r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|after (?:that|this)|please|ok|"
+    r"so|before (?:that|this|doing so|you do)|prior to that|to (?:start|begin with|finish)|once done|when done|und|"
+    r"dann|aber|zuerst|danach|vorher|davor|zum schluss|ensuite|puis|enfin|mais|d'abord|luego|primero|después|"
+    r"先|然后|接着|最后)\W*)*",
+    re.IGNORECASE,
+)
 _LEAST = 0.5  # tags, added up over its words, that give a part of the goal to an operation
 _JOINT = re.compile(
-    r"[,;，。；、!?！？]|\.(?=\s|$)|\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards)\b|然后|再|并",
+    r"[,;，。；、!?！？]|\.(?=\s|$)|\n|\s[-–—]\s|\s(?:->|=>|→|\+|&)(?=\s)|"
+    r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|plus|as soon as|aber|danach|"
+    r"anschließend|bevor|nachdem|sobald|vor dem|nach dem|mais|ensuite|avant de|après|pero|después|"
+    r"antes de)\b|然后|再|并|接着|最后",
     re.IGNORECASE,
 )
 _COLOR = (
@@ -62,13 +73,7 @@ def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: lis
     share = np.exp(kept - kept.max(-1, keepdims=True))
     share /= share.sum(-1, keepdims=True)
     parts = _parts(goal)
-    weights = np.zeros((len(parts), len(wanted)))
-    for row, (start, end) in enumerate(offsets.tolist()):
-        if start == end:
-            continue
-        part = next((i for i, span in enumerate(parts) if span.start <= start < span.end), None)
-        if part is not None:
-            weights[part] += share[row, :-1]
+    weights = part_weights(parts, share[:, :-1], offsets)
     owner = [int(row.argmax()) if row.max() >= _LEAST else -1 for row in weights]
     found: dict[int, Span] = {}
     for place, tag in enumerate(wanted):
@@ -81,6 +86,34 @@ def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: lis
             last += 1
         found[tag] = Span(parts[first].start, parts[last].end)
     return found
+
+
+def part_weights(parts: list[Span], share: npt.NDArray[np.float64], offsets: Int64Array) -> npt.NDArray[np.float64]:
+    """How much of each part (P, N) the words give to each operation; `share` (L, N) of each token."""
+    weights = np.zeros((len(parts), share.shape[1]))
+    for row, (start, end) in enumerate(offsets.tolist()):
+        if start == end:
+            continue
+        part = next((i for i, span in enumerate(parts) if span.start <= start < span.end), None)
+        if part is not None:
+            weights[part] += share[row]
+    return weights
+
+
+def parts_of(goal: str) -> list[Span]:
+    """The goal cut at marks and joining words, marks and lone order words ("but first,") left with what follows."""
+    found: list[Span] = []
+    start: int | None = None
+    for span in _parts(goal):
+        begin = span.start if start is None else start
+        if _LONE.fullmatch(goal[span.start : span.end]):
+            start = begin
+            continue
+        found.append(Span(begin, span.end))
+        start = None
+    if start is not None and found:
+        found[-1] = Span(found[-1].start, len(goal))
+    return found or [Span(0, len(goal))]
 
 
 def _parts(goal: str) -> list[Span]:

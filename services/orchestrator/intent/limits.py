@@ -10,22 +10,32 @@ _PARTS = re.compile(
 )
 _LIMIT = re.compile(
     r"^(?:and |please |just |und |et |y |bitte )*(?:"
-    r"(?:keep|keeping|leave|leaving|preserve|preserving|retain|maintain|maintaining)\b(?! only| just| out)|"
-    r"(?:do not|don'?t|never|avoid|without|no need to|not?\b(?! noise| grain| background| blur))|"
+    r"(?:keep|keeping|preserve|preserving|retain|maintain|maintaining)\b(?! only| just| out|.*\b(?:half|part|third)\b)|"
+    r"(?:leave|leaving)\b.*\b(?:as (?:it|they)|as is|alone|untouched|unchanged|in place|intact)\b|leave the rest|"
+    r"(?:do not|don'?t|never(?! mind)|avoid)\b|without \w+ing\b|no need to|there(?:'s| is) no need|"
+    r"no(?:t too\b| (?:\w+ing\b|filters?|changes|edits|effects))|"
+    r"(?:never mind|forget(?: about)?|skip|ignore) (?!.*\b(?:upload|photo|picture|image|attachment)\b)|"
+    r"i (?:don'?t|do not) want (?:it|you)\b|"
     r"(?:nothing|everything|all) else\b|only that\b|"
-    r"(?:behalte|behalt|bewahre|lass(?:e|t)?\b.*\b(?:wie|unverändert|so)\b|ohne\b.*\bzu\b|nicht\b|kein)|"
-    r"(?:garde[rz]?|conserve[rz]?|ne\b.*\bpas|n'|sans\b.*(?:er|ir)\b)|"
-    r"(?:mantén|conserva|no\s+(?:recortes|cambies|toques)|sin\s+\w+r\b)|"
-    r"(?:保持|保留|不要|别|不用))",
+    r"(?:behalte|behalt|bewahre|lass(?:e|t)?\b.*\b(?:wie|unverändert|so)\b|ohne\b.*\bzu\b|nicht\b|sonst nichts)|"
+    r"(?:garde[rz]? (?!seulement)|conserve[rz]?|ne\b.*\bpas|sans \w+(?:er|ir)\b|sans toucher)|"
+    r"(?:mantén|conserva|no\s+(?:recortes|cambies|toques)|sin\s+\w+[aei]r\b)|"
+    r"(?:保持|不要(?:裁|改|动)|别(?:裁|改|动)|不用|其他不变))",
     re.IGNORECASE,
 )
 _INNER = re.compile(
-    r"\b(?:without|while (?:keeping|preserving|leaving|maintaining)|ohne\b(?=.*\bzu\b)|sans (?=\w+(?:er|ir)\b)|"
+    r"\b(?:without (?=\w+ing\b)|while (?:keeping|preserving|leaving|maintaining)|"
+    r"ohne\b(?=.*\bzu\b)|sans (?=\w+(?:er|ir)\b)|"
     r"sin (?=\w+r\b))[^,.;]*",
     re.IGNORECASE,
 )
+# "Don't enlarge it until it is sharp" asks for both.
+_HOLDS_BACK = re.compile(
+    r"\b(?:until|till|before|unless)\b(?! (?:this|that)\b)|\bbut (?:only|rather|instead)\b|\bonly (?=\w)|\bbis\b",
+    re.IGNORECASE,
+)
 _FORBIDS = re.compile(
-    r"\b(?:do not|don'?t|never|avoid|without|no need to|no|not|nicht|ohne|kein\w*|pas|sans|sin|no)\b|不要|别|不用",
+    r"\b(?:do not|don'?t|never|avoid|without|no|not|forget|skip|nicht|ohne|kein\w*|pas|sans|sin)\b|不要|别|不用",
     re.IGNORECASE,
 )
 _ACTS = (
@@ -55,6 +65,28 @@ def limits(goal: str) -> tuple[str, ...]:
         else:
             found += [inner[0].strip() for inner in _INNER.finditer(said)]
     return tuple(found)
+
+
+def without_limits(goal: str) -> str:
+    """The goal with its limits blanked by as many spaces, so that what they rule out is not taken for a wish.
+
+    A goal of nothing but limits, and one whose verb stands behind one in the same part, stays as it is.
+    """
+    left, start = list(goal), 0
+    for joint in [*_PARTS.finditer(goal), None]:
+        end = joint.start() if joint else len(goal)
+        part = goal[start:end]
+        bare = part.strip(" .\"'-–")
+        spans = (
+            [(start, end)]
+            if _LIMIT.search(bare)
+            else [(start + m.start(), start + m.end()) for m in _INNER.finditer(part)]
+        )
+        for first, last in spans if not _HOLDS_BACK.search(bare) else []:
+            left[first:last] = " " * (last - first)
+        start = joint.end() if joint else end
+    found = "".join(left)
+    return found if re.search(r"\w{2}", found) and len(re.findall(r"\w+", found)) > found.count(" but ") else goal
 
 
 def forbidden(said: tuple[str, ...], wanted: tuple[str, ...]) -> tuple[str, ...]:

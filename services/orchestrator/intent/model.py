@@ -11,7 +11,7 @@ import numpy as np
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, limits, pictures
+from services.orchestrator.intent import clauses, limits, ordering, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -21,7 +21,11 @@ from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 _MAX_CHARACTERS = 4000
 _ALTERNATIVES = 4
 _COURTESY_WORDS = 3
+_SHORT = 140  # characters; in longer goals sentences of detail abound, and the head has learnt what to make of them
 _OF_SEVERAL = frozenset({"composite", "match_style", "replace_background", "add_object", "replace_object"})
+_LEAST_REQUEST = 3  # characters
+_MOST_REQUESTS = 4
+_HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
@@ -63,6 +67,7 @@ class IntentModel:
 
     def __init__(self, encoder: Engine, head: Engine, reader: FeatureReader, settings: Settings) -> None:
         self._encoder, self._head, self._reader, self._settings = encoder, head, reader, settings
+        self._prior = np.array([settings.prior] * len(settings.operations) + [0.0], np.float32)
 
     @classmethod
     def load(cls, directory: Path, encoder_directory: Path | None = None, *, num_threads: int = 1) -> "IntentModel":
@@ -89,6 +94,9 @@ class IntentModel:
         text = goal[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")  # a half character would not encode
         if not text.strip():
             return _asked(ClarifyReason.UNREADABLE, 0.99, ())
+        said = limits.limits(text)
+        if has_image and said and len(text) <= _SHORT:
+            text = limits.without_limits(text)
         found, tagging = self._look(text, has_image)
         plans = candidates(found, has_image=has_image)
         possible = candidates(found, has_image=True)
@@ -103,13 +111,24 @@ class IntentModel:
             return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
         reading = self._reading(best, tagging)
         others = self._readings(plans[1:], tagging)
-        said = limits.limits(text)
         return Intent(
             reading.route, reading.operations, flat(reading.operations), confidence, others, None,
             limits=said, forbidden=limits.forbidden(said, best.names), every_picture=pictures.every(text),
         )  # fmt: skip
 
     def _look(self, text: str, has_image: bool) -> tuple[Evidence, Tagging]:
+        features, seen = self._read(text, has_image)
+        logits = seen["operations"][0] + self._prior
+        if has_image and len(text) <= _SHORT:
+            logits[:-1] = self._with_parts(text, logits[:-1])
+        tags = seen["token_operations"][0]
+        present = 1 / (1 + np.exp(-logits[:-1].astype(np.float64)))
+        order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
+        found = evidence(self._settings.operations, logits, order)
+        return found, Tagging(text, features, tags, seen["token_slots"][0])
+
+    def _read(self, text: str, has_image: bool) -> tuple[Features, Mapping[str, Float32Array]]:
+        """The features of a text and what the head makes of them."""
         features = self._reader.read(text)
         ids = features.ids[None]
         mask = np.ones_like(ids)
@@ -122,10 +141,19 @@ class IntentModel:
                 "mask": mask.astype(np.float32),
             }
         )
-        logits = seen["operations"][0].copy()
-        logits[:-1] += self._settings.prior
-        found = evidence(self._settings.operations, logits, seen["order"][0])
-        return found, Tagging(text, features, seen["token_operations"][0], seen["token_slots"][0])
+        return features, seen
+
+    def _with_parts(self, text: str, whole: Float32Array) -> Float32Array:
+        """Logits (K,) of the operations of a short goal of several requests, each read by itself as well.
+
+        Where a request alone tells of an operation that the whole goal hides, the mean of both counts.
+        """
+        parts = [clauses.unjoined(text[part.start : part.end]) for part in clauses.parts_of(text)]
+        parts = [part for part in parts if len(part) >= _LEAST_REQUEST]
+        if not 2 <= len(parts) <= _MOST_REQUESTS:
+            return whole
+        alone = np.max([self._read(part, True)[1]["operations"][0] + self._prior for part in parts], axis=0)[:-1]
+        return np.where(alone - _HIDDEN > whole, (whole + alone - _HIDDEN) / 2, whole)
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
         """Asks for the image that the goal speaks of."""

@@ -19,6 +19,11 @@ _EXCHANGE = (
         re.IGNORECASE,
     ),
     re.compile(
+        r"^(?P<replacement>(?:an?|the|some|ein\w*|une?|des|una?)\s.{2,60}?)\s+"
+        r"(?:instead of|in place of|rather than|for)\s+(?P<object>.{2,60})$",
+        re.IGNORECASE,
+    ),
+    re.compile(
         r"\binstead of (?P<object>.{2,60}?)[, ]+(?:put|use|show|draw|i want)\s+(?P<replacement>.{2,80})$", re.IGNORECASE
     ),
 )
