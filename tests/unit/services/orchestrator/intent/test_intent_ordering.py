@@ -1,0 +1,73 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
+"""The order of wishes as the words of a goal tell it."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.orchestrator.intent.clauses import parts_of
+from services.orchestrator.intent.ordering import worded
+
+ACTS = ["crop it", "remove the car", "sharpen the eyes", "make it black and white", "enlarge it 2x", "whiten the teeth"]
+# In each frame {0} is wanted before {1}.
+FRAMES = [
+    "{0}, then {1}",
+    "{0}. After that, {1}.",
+    "{0}, afterwards {1}",
+    "{1}, but first {0}",
+    "{1}. But before that, {0}.",
+    "before you {1}, {0}",
+    "after you {0}, {1}",
+    "once you {0}, {1}",
+    "{1} once you {0}",
+    "{1} only after you {0}",
+    "{1} as soon as you {0}",
+    "don't {1} until you {0}",
+    "{1} at the end; start by: {0}",
+    "{1} as the last step, {0}",
+    "first {0}, then {1}",
+    "{0}, finally {1}",
+    "{0} before you {1}",
+    "{0} -> {1}",
+]
+
+
+def _order(goal: str, first: str, second: str) -> list[str]:
+    parts = parts_of(goal)
+    texts = [goal[parts[i].start : parts[i].end] for i in worded(goal, parts)]
+    return [act for text in texts for act in (first, second) if act in text]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_every_frame_tells_its_order(frame: str) -> None:
+    for first, second in itertools.permutations(ACTS, 2):
+        goal = frame.format(first, second)
+        assert _order(goal, first, second) == [first, second], goal
+
+
+@pytest.mark.parametrize(
+    ("goal", "first", "second"),
+    [
+        ("erst entrauschen, danach vergrößern", "entrauschen", "vergrößern"),
+        ("bevor du es schärfst, schneide den Rand ab", "Rand ab", "schärfst"),
+        ("vergrößern, aber vorher entrauschen", "entrauschen", "vergrößern"),
+        ("recadre-la, mais d'abord éclaircis-la", "éclaircis", "recadre"),
+        ("antes de recortar, quita el ruido", "quita el ruido", "recortar"),
+        ("先调亮，再裁剪", "调亮", "裁剪"),
+    ],
+)
+def test_other_languages(goal: str, first: str, second: str) -> None:
+    assert _order(goal, first, second) == [first, second]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80))
+def test_any_text_is_ordered_whole(goal: str) -> None:
+    parts = parts_of(goal) if goal else []
+    assert sorted(worded(goal, parts)) == list(range(len(parts)))
+
+
+def test_a_first_picture_is_no_first_step() -> None:
+    assert _order("sharpen it and crop the first picture", "sharpen it", "crop") == ["sharpen it", "crop"]
