@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
-from training.intent.grammar import Grammar, Phrase, load, split_templates
+from training.intent.grammar import Grammar, Phrase, load
 
 PHRASES = Path(__file__).parent / "phrases"
 ENGLISH = [
@@ -88,21 +88,19 @@ _JOINS = {
 }  # fmt: skip
 
 
-def goals(count: int, seed: int, *, held_out: bool = False, held_share: float = 0.12) -> Iterator[Goal]:
-    """`count` distinct goals. `held_out`: written only from templates that the other goals never use."""
+def goals(count: int, seed: int) -> Iterator[Goal]:
+    """`count` distinct goals."""
     files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain"]}
     grammars = load(PHRASES, files | {k: [k, f"{k}_plain"] for k in LANGUAGES})
-    split = {k: split_templates(g, held_share, seed)[held_out] for k, g in grammars.items() if k != "frames"}
-    rng = random.Random(f"goals {seed} {held_out}")
-    writer = Writer(_with_fallback(split["en"], grammars["en"], held_out), grammars["frames"], rng)
-    foreign = {k: _with_fallback(split[k], grammars[k], held_out) for k in LANGUAGES}
+    rng = random.Random(f"goals {seed}")
+    writer = Writer(grammars["en"], grammars["frames"], rng)
     kinds, weights = [(k, image) for k, _, image in MIXTURE], [share for _, share, _ in MIXTURE]
     seen: set[tuple[str, bool]] = set()
     while len(seen) < count:
         kind, has_image = rng.choices(kinds, weights)[0]
         if kind == "foreign":
             language = rng.choice(LANGUAGES)
-            goal = _foreign(foreign[language], language, has_image, rng)
+            goal = _foreign(grammars[language], language, has_image, rng)
         else:
             goal = _english(writer, kind, has_image, rng)
         goal = replace(goal, phrase=worn(goal.phrase, rng))
@@ -110,17 +108,6 @@ def goals(count: int, seed: int, *, held_out: bool = False, held_share: float = 
         if goal.phrase.text.strip() and key not in seen:
             seen.add(key)
             yield goal
-
-
-def _with_fallback(grammar: Grammar, whole: Grammar, held_out: bool) -> Grammar:
-    """The grammar, with sections that the split left empty taken from the whole."""
-    if not held_out:
-        return grammar
-    for key, templates in whole.sections.items():
-        # Short sections (details, noun forms) have no held-out part: they are used as they are.
-        if not grammar.sections.get(key) and (key[1] in ("more", "ing", "do") or key[0] in ("clarify", "generate")):
-            grammar.sections[key] = templates
-    return grammar
 
 
 def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> Goal:

@@ -196,18 +196,6 @@ def _right_articles(chars: list[tuple[str, Label]]) -> list[tuple[str, Label]]:
     return out
 
 
-def split_templates(grammar: Grammar, held_out: float, seed: int) -> tuple[Grammar, Grammar]:
-    """Two grammars with the same word lists: most templates, and the held-out rest (none of a short section)."""
-    most, rest = Grammar(grammar.lists), Grammar(grammar.lists)
-    for key, templates in grammar.sections.items():
-        order = list(range(len(templates)))
-        random.Random(f"{seed} {key}").shuffle(order)
-        count = round(len(order) * held_out) if len(order) >= 6 else 0
-        rest.sections[key] = [templates[i] for i in order[:count]]
-        most.sections[key] = [templates[i] for i in order[count:]]
-    return most, rest
-
-
 def load(folder: Path, names: Mapping[str, list[str]]) -> dict[str, Grammar]:
     """A grammar for each language from its phrase files."""
     grammars = {}

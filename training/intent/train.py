@@ -22,8 +22,10 @@ from torch.nn import functional
 
 from services.orchestrator.intent.features import FeatureReader
 from training.intent.dataset import goals
+from training.intent.exported import head_of
 from training.intent.goals import OPERATIONS, Goal
 from training.intent.network import IntentHead
+from training.intent.sealed import seal
 
 SLOTS = ("object", "replacement", "background", "style", "color", "prompt")
 SEED = 20
@@ -174,10 +176,10 @@ def train(samples: list[Sample], epochs: int, rate: float = 2e-3, start: IntentH
     rng = random.Random(SEED)
     head = start or IntentHead(len(OPERATIONS), len(SLOTS))
     optimiser = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.02)
-    size = 96
+    size = 64 if start else 96
     steps = epochs * -(-len(samples) // size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)  # type: ignore[no-untyped-call]
+    averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(0.985 if start else 0.998)  # type: ignore[no-untyped-call]
     average = torch.optim.swa_utils.AveragedModel(head, multi_avg_fn=averaging)
     began = time.monotonic()
     for epoch in range(epochs):
@@ -229,16 +231,20 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--goals", type=int, default=30_000)
     parser.add_argument("--epochs", type=int, default=7)
-    parser.add_argument("--all-templates", action="store_true", help="hold none back: for the model that is shipped")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--start", type=Path, help="a head.onnx to go on from")
     parser.add_argument("--output", type=Path, default=TARGET)
     options = parser.parse_args()
     os.nice(5)
     torch.set_num_threads(1)
     start = time.monotonic()
-    share = 0.0 if options.all_templates else 0.12
-    samples = prepare(goals(options.goals, SEED, held_share=share), options.encoder)
+    samples = prepare(goals(options.goals, options.seed), options.encoder)
     print(f"{len(samples)} goals encoded in {time.monotonic() - start:.0f} s", flush=True)
-    head = train(samples, options.epochs)
+    if options.start:
+        known = head_of(options.start, len(OPERATIONS), len(SLOTS))
+        head = train(samples, options.epochs, rate=1.2e-3, start=known)
+    else:
+        head = train(samples, options.epochs)
     options.output.mkdir(parents=True, exist_ok=True)
     export(head, options.output / "head.onnx")
     settings = {
@@ -249,6 +255,7 @@ def main() -> None:
         "clarify_below": 0.0,
     }
     (options.output / "intent.json").write_text(json.dumps(settings, indent=1) + "\n")
+    seal(options.output)
 
 
 if __name__ == "__main__":

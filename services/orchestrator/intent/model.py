@@ -25,6 +25,7 @@ _SHORT = 140  # characters; in longer goals sentences of detail abound, and the 
 _OF_SEVERAL = frozenset({"composite", "match_style", "replace_background", "add_object", "replace_object"})
 _LEAST_REQUEST = 3  # characters
 _MOST_REQUESTS = 4
+_TRUST = 0.5  # the weight of a request read alone against the whole goal
 _HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
@@ -153,7 +154,8 @@ class IntentModel:
         if not 2 <= len(parts) <= _MOST_REQUESTS:
             return whole
         alone = np.max([self._read(part, True)[1]["operations"][0] + self._prior for part in parts], axis=0)[:-1]
-        return np.where(alone - _HIDDEN > whole, (whole + alone - _HIDDEN) / 2, whole)
+        more = alone - _HIDDEN - whole
+        return whole + _TRUST * np.maximum(more, 0)
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
         """Asks for the image that the goal speaks of."""

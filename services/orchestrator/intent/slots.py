@@ -50,6 +50,12 @@ _COLOUR = re.compile(
     r"[红蓝绿黄黑白紫橙粉棕金灰]色",
     re.IGNORECASE,
 )
+_AIMED = re.compile(
+    r"\b(?:crop|zoom|cut|trim|tighten|go|move|come)\w*(?: (?:it|this|down|in|closer|tight\w*))* (?:to|on|onto|around) "
+    r"(?:the|her|his|my|their|its) (?!(?:edges?|borders?|square|left|right|top|bottom|cent|middle|rule|size)\b)"
+    r"([\w' ]{2,40}?)(?=\s+(?:and|then|before|after|at|for|as|by)\b|[,.;]|$)",
+    re.IGNORECASE,
+)
 _PLACE = re.compile(
     r"\b((?:on|in|next to|behind|in front of|beside|under|above|near|at|below|into|onto|"
     r"over)\s+(?:the|his|her|my|its|both)\s+[\w' ]{2,40})",
@@ -130,7 +136,9 @@ def _resize(text: str, tagged: Tagged) -> dict[str, Value]:
 
 
 def _crop(text: str, tagged: Tagged) -> dict[str, Value]:
+    aimed = _AIMED.search(text)
     return {
+        **({"object": aimed[1].strip()} if aimed else {}),
         **_taken(tagged, "object"),
         **_aspect(text),
         **(amounts.sides(text) if amounts.size(text) else {}),
