@@ -147,7 +147,7 @@ class IntentModel:
     def _with_parts(self, text: str, whole: Float32Array) -> Float32Array:
         """Logits (K,) of the operations of a short goal of several requests, each read by itself as well.
 
-        Where a request alone tells of an operation that the whole goal hides, the mean of both counts.
+        Where a request alone tells of an operation that the whole goal hides, both count.
         """
         parts = [clauses.unjoined(text[part.start : part.end]) for part in clauses.parts_of(text)]
         parts = [part for part in parts if len(part) >= _LEAST_REQUEST]
@@ -155,7 +155,7 @@ class IntentModel:
             return whole
         alone = np.max([self._read(part, True)[1]["operations"][0] + self._prior for part in parts], axis=0)[:-1]
         more = alone - _HIDDEN - whole
-        return whole + _TRUST * np.maximum(more, 0)
+        return np.asarray(whole + _TRUST * np.maximum(more, 0), np.float32)
 
     def _without_image(self, possible: list[Candidate], tagging: Tagging) -> Intent:
         """Asks for the image that the goal speaks of."""
