@@ -16,9 +16,10 @@ from services.editor.convert import check_image
 from services.editor.editing import Editor, marking, timing
 from services.editor.effect import measure
 from services.editor.faults import Faults
-from services.editor.inpainting import continued
-from services.editor.layers import Scene, behind, flat, parted
+from services.editor.inpainting import Hole, continued
+from services.editor.layers import Scene, behind, flat, mirrored, parted
 from services.editor.matting import box_of, find_subject
+from services.editor.models import INPAINTING
 from services.editor.resampling import resample
 
 Event = editor_pb2.StreamAnimateImageResponse
@@ -142,12 +143,21 @@ async def _set_up(
         parallax = box is not None and float(matte.mean()) <= _MOST_SUBJECT
         if box is not None and parallax:
             focus = ((box[0] + box[2]) / 2 / large[0], (box[1] + box[3]) / 2 / large[1])
-            back = await continued(pixels, await context.compute(behind, matte), context)
+            back = await _ground(pixels, await context.compute(behind, matte), context)
             layers = await context.compute(parted, pixels, matte, back)
     if (parallax, focus) != (wanted, (0.5, 0.5)):
         path = camera_path(request.motion, request.amount, aspect, focus, request.direction, parallax)
     _note(request, parallax, context)
     return await context.compute(Scene.of, layers, size, most), path
+
+
+async def _ground(pixels: Pixels, hole: Hole, context: EditContext) -> Pixels:
+    """What is behind the subject: by a network for inpainting if there is one, else mirrored."""
+    model = await asyncio.to_thread(context.models.first_of, INPAINTING)
+    if model:
+        return await continued(pixels, hole, context, model)
+    context.method("mirrored-ground", "opencv")
+    return await context.compute(mirrored, pixels, hole)
 
 
 def _note(request: AnimationRequest, parallax: bool, context: EditContext) -> None:

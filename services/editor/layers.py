@@ -13,12 +13,16 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from services.editor.camera import View
 from services.editor.color_spaces import Floats
-from services.editor.edges import decontaminate
+from services.editor.edges import bleed, decontaminate
 from services.editor.inpainting import Hole
 from services.editor.resampling import resample
 
 # How far around the subject the background is taken to be tinted by it: share of the long side.
 _RIM = 0.012
+# No camera of ours looks further behind a subject than this share of the long side.
+_SEEN_BEHIND = 0.1
+# How far the shape of a hole is smoothed before it mirrors, as a share of the long side.
+_SMOOTH = 0.02
 # A second size is worth its memory from this ratio on.
 _WORTHWHILE = 1.1
 
@@ -52,6 +56,30 @@ def behind(matte: Mask) -> Hole:
     reach = max(2, round(max(matte.shape) * _RIM))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     return np.asarray(cv2.dilate((matte > 0.02).astype(np.uint8), kernel) > 0)
+
+
+def mirrored(pixels: Pixels, hole: Hole) -> Pixels:
+    """(H, W, 3): the colours around a hole mirrored into it at its edge, and smooth deeper in; the same elsewhere.
+
+    What comes out from behind a moving subject is a narrow rim. It must go on as it is right beside it, and nothing
+    else of the picture may turn up there, as with patches taken from anywhere.
+    """
+    if hole.all() or not hole.any():
+        return pixels
+    height, width = hole.shape
+    depth: Any = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 5)
+    # Ways out of the hole that turn little by little: else an edge is mirrored as a comb.
+    smooth: Any = cv2.GaussianBlur(depth, (0, 0), max(1.0, _SMOOTH * max(height, width)))
+    down, across = (np.asarray(one, np.float32) for one in np.gradient(smooth))
+    steps = 2 * depth / np.maximum(np.hypot(down, across), 1e-3)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    rows, columns = rows - down * steps, columns - across * steps
+    colors: Any = cv2.remap(pixels, columns, rows, cv2.INTER_LINEAR)
+    known: Any = cv2.remap((~hole).astype(np.uint8) * 255, columns, rows, cv2.INTER_LINEAR)
+    seen = (known == 255) & (depth <= _SEEN_BEHIND * max(height, width))
+    filled = np.dstack([colors, np.where(seen, 255, 0).astype(np.uint8)])
+    filled[~hole] = np.dstack([pixels, np.full(hole.shape, 255, np.uint8)])[~hole]
+    return bleed(filled)
 
 
 def parted(pixels: Pixels, matte: Mask, back: Pixels) -> Layers:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.editor.camera import ORBIT, PAN, ZOOM_IN, ZOOM_OUT, View, camera_path
-from services.editor.layers import Layers, Scene, behind, flat, parted
+from services.editor.layers import Layers, Scene, behind, flat, mirrored, parted
 
 MOTIONS = [PAN, ZOOM_IN, ZOOM_OUT, ORBIT]
 
@@ -106,3 +106,24 @@ def test_a_cut_out_stays_one_and_keeps_its_colours() -> None:
     seen = frame[frame[..., 3] > 40]
     off = np.abs(seen[:, :3].astype(int) - (200, 100, 50))
     assert off.max() <= 40 and off.mean() <= 3
+
+
+def test_what_comes_out_from_behind_a_subject_is_what_is_beside_it() -> None:
+    photo = np.full((120, 160, 3), (20, 20, 20), np.uint8)
+    photo[:, 80:] = (200, 180, 160)
+    y, x = np.mgrid[:120, :160]
+    matte = (((y - 60) ** 2 + (x - 80) ** 2) < 30**2).astype(np.float32)
+    photo[matte > 0] = (250, 0, 0)
+    hole = behind(matte)
+    ground = mirrored(photo, hole)
+    assert np.array_equal(ground[~hole], photo[~hole])
+    assert ground[60, 54:60].max() < 40 and ground[60, 101:107].min() > 140
+    # Nothing of the subject is left, and the border between the two goes on.
+    assert (ground[..., 0].astype(int) - ground[..., 2]).max() < 60
+    assert np.abs(np.diff(ground[34, 76:84, 0].astype(int))).max() > 40
+
+
+def test_a_subject_without_surroundings_is_its_own_ground() -> None:
+    photo = skimage.data.astronaut()[:40, :40]
+    assert np.array_equal(mirrored(photo, np.ones((40, 40), bool)), photo)
+    assert np.array_equal(mirrored(photo, np.zeros((40, 40), bool)), photo)
