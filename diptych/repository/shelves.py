@@ -5,6 +5,7 @@ ROOT/NAME/VERSION/manifest.toml    a model, as many versions as there are folder
 ROOT/repository.toml               optional: default versions and aliases
 """
 
+import contextlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -64,23 +65,44 @@ class Shelves:
         return [found[version] for version in sorted(found, key=_age)]
 
     def find(self, reference: str) -> Shelved:
-        """The model of a reference: NAME, NAME@VERSION, or an alias; ModelNotFound lists what there is."""
+        """The model of a reference: NAME, NAME@VERSION, or an alias.
+
+        ModelNotFound lists what there is, FailedPrecondition names the setting that points at nothing.
+        """
         name, _, version = reference.partition("@")
-        aliased = self.aliases().get(name)
-        if aliased is not None:
-            name, _, fixed = aliased.partition("@")
-            version = version or fixed
+        aliased = self._targets().get(name)
+        if aliased is None:
+            return self._find(reference)
+        target, _, fixed = aliased.partition("@")
+        wanted = version or fixed
+        try:
+            return self._find(f"{target}@{wanted}" if wanted else target)
+        except ModelNotFound as error:
+            if version:
+                raise
+            raise _invalid([f"aliases.{name}: is {aliased!r}; {error.message}"]) from error
+
+    def aliases(self) -> dict[str, str]:
+        """Other names of models that there are, and the reference that each stands for."""
+        found = {}
+        for alias, reference in self._targets().items():
+            with contextlib.suppress(ModelNotFound):
+                self._find(reference)
+                found[alias] = reference
+        return found
+
+    def _find(self, reference: str) -> Shelved:
+        name, _, version = reference.partition("@")
         versions = self.versions(name)
         version = version or self._default(name, versions)
         for shelved in versions:
             if shelved.manifest.version == version:
                 return shelved
-        if versions:
-            raise ModelNotFound(reference, [f"{name}@{one.manifest.version}" for one in versions])
-        raise ModelNotFound(reference, {one.manifest.name for one in self.all()})
+        known = [f"{name}@{one.manifest.version}" for one in versions]
+        raise ModelNotFound(reference, known or {one.manifest.name for one in self.all()})
 
-    def aliases(self) -> dict[str, str]:
-        """Other names, and the reference that each stands for. No model's own name is among them."""
+    def _targets(self) -> dict[str, str]:
+        """Every alias of the settings but those that are a model's own name."""
         found: dict[str, str] = {}
         for root in reversed(self._roots):
             for alias, reference in _settings(root).aliases.items():
@@ -90,8 +112,11 @@ class Shelves:
 
     def _default(self, name: str, versions: Sequence[Shelved]) -> str:
         """The version that the settings name; else the newest of the earliest root that has the model."""
+        known = [one.manifest.version for one in versions]
         for root in self._roots:
             chosen = _settings(root).default_versions.get(name)
+            if chosen is not None and versions and chosen not in known:
+                raise _invalid([f"default_versions.{name}: is {chosen!r}; there are {', '.join(known)}"])
             if chosen is not None:
                 return chosen
         for root in self._roots:
@@ -116,8 +141,12 @@ def _settings(root: Path) -> _Settings:
         faults = describe_faults(error)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         faults = [f"is not TOML: {error}"]
+    raise _invalid(faults)
+
+
+def _invalid(faults: Sequence[str]) -> FailedPrecondition:
     text = "\n".join(f"{SETTINGS_NAME}: {fault}" for fault in faults)
-    raise FailedPrecondition(text, reason="REPOSITORY_INVALID")
+    return FailedPrecondition(text, reason="REPOSITORY_INVALID")
 
 
 def _age(version: str) -> list[tuple[int, int, str]]:

@@ -81,15 +81,28 @@ def test_an_alias_does_not_hide_a_model(tmp_path: Path) -> None:
 def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
     put(tmp_path, "net/1", "net", "1")
     put(tmp_path, "net/2", "net", "2")
-    (tmp_path / "repository.toml").write_text('[default_versions]\nnet = "3"\n[aliases]\nlost = "gone"\n')
-    for reference, expected in (
-        ("net@9", "net@1, net@2"),
-        ("nothing", "net"),
-        ("net", "net@1, net@2"),
-        ("lost", "net"),
-    ):
-        with pytest.raises(ModelNotFound, match=f"{reference}.*available: {expected}"):
+    (tmp_path / "repository.toml").write_text('[aliases]\nfine = "net"\n')
+    versions = "net@1, net@2"
+    for reference, expected in (("net@9", versions), ("nothing", "net"), ("fine@9", versions)):
+        with pytest.raises(ModelNotFound, match=f"available: {expected}"):
             Shelves([tmp_path]).find(reference)
+
+
+def test_settings_that_point_at_nothing_are_told_and_hide_nothing_else(tmp_path: Path) -> None:
+    put(tmp_path, "net/1", "net", "1")
+    put(tmp_path, "other", "other", "1")
+    settings = '[default_versions]\nother = "3"\n[aliases]\nlost = "gone"\nold = "net@0"\nfine = "net"\n'
+    (tmp_path / "repository.toml").write_text(settings)
+    shelves = Shelves([tmp_path])
+    for reference, fault in (
+        ("lost", r"repository\.toml: aliases\.lost: is 'gone'"),
+        ("old", r"repository\.toml: aliases\.old: is 'net@0'; .*available: net@1"),
+        ("other", r"repository\.toml: default_versions\.other: is '3'; there are 1"),
+    ):
+        with pytest.raises(FailedPrecondition, match=fault):
+            shelves.find(reference)
+    assert shelves.find("fine").manifest.version == "1"
+    assert shelves.aliases() == {"fine": "net"}
 
 
 def test_every_fault_of_the_settings_is_told_by_its_key(tmp_path: Path) -> None:
