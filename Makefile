@@ -46,7 +46,7 @@ protos: .venv/.dev  ## generate the stubs in diptych/v1
 	touch $@
 
 .venv/.dev: .venv/.serve
-	$(PIP) -e ".[serve,film,heif,llm,train,export,dev]"
+	$(PIP) -e ".[serve,film,heif,llm,train,export,tensorrt,dev]"
 	touch $@
 
 $(BUF): | .venv/.serve

@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session", autouse=True)
 def no_models_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whoever runs the tests may have imported models; they are not looked at."""
+    """Whoever runs the tests may have imported models and built some; they are not looked at."""
     os.environ["DIPTYCH_USER_MODELS"] = str(tmp_path_factory.getbasetemp() / "users-models")
+    os.environ["DIPTYCH_BUILDS"] = str(tmp_path_factory.getbasetemp() / "builds")
 
 
 @pytest.fixture(scope="session")

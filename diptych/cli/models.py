@@ -1,4 +1,4 @@
-"""`diptych models list|pull|import|verify|bench|remove`: the models on this machine. No service needs to run."""
+"""`diptych models list|pull|import|build|verify|bench|remove`: the models on this machine. No service needs to run."""
 
 import shutil
 from collections.abc import Callable, Iterable
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.cli import terminal
+from diptych.cli import build, terminal
 from diptych.cli.failures import FAILED, exit_code, report
 from diptych.cli.options import AsJson
 from diptych.errors import DiptychError, FailedPrecondition, InvalidRequest, ModelNotPulled
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from diptych.repository import ModelRepository
 
 models = typer.Typer(
-    no_args_is_help=True, help="List, obtain, import, check, time and remove the models on this machine."
+    no_args_is_help=True, help="List, obtain, import, build, check, time and remove the models on this machine."
 )
+models.command("build")(build.build)
 
 Names = Annotated[
     list[str] | None, typer.Argument(help="Models, NAME or NAME@VERSION; none means all.", show_default=False)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from diptych.engines.base import Array, Engine, TensorSpec
+from diptych.engines.base import Array, Engine, Held, TensorSpec
 from diptych.errors import FailedPrecondition
 
 _SAMPLES = ("sample", "hidden_states")
 _NEEDED = ("timestep", "encoder_hidden_states")
 _KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections", "image_tokens", "image_scales")
+_CONSTANT = ("encoder_hidden_states", *_KNOWN)
 _RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual")
 
 
@@ -22,27 +23,36 @@ class SampleGraph:
 
     `batch_sizes` are all that the engine takes; where the graph itself was made for one size, that one. Samples are
     then split into calls of the largest, and the last call filled up to the smallest that holds it.
+
+    What a sample brings again at every step, such as its text, is stacked and taken to the device once, and stays there
+    as long as the company is the same.
     """
 
     def __init__(self, engine: Engine, *, least_batch: int = 2, batch_sizes: Sequence[int] = ()) -> None:
         self._engine = engine
         self._least_batch = least_batch
         self.name = engine.name
+        self.precision = engine.precision
         self.inputs: Mapping[str, TensorSpec] = {spec.name: spec for spec in engine.inputs}
         self.outputs = tuple(spec.name for spec in engine.outputs)
         fixed = {spec.shape[0] for spec in engine.inputs if spec.shape and isinstance(spec.shape[0], int)}
         self._batch_sizes = sorted(int(size) for size in fixed) or sorted(batch_sizes)
+        # The arrays that a held input was stacked from, by input and place of the call: while they are the same
+        # objects, so is the input.
+        self._held: dict[tuple[str, int], tuple[list[Array | float], Held]] = {}
 
     def run(self, samples: Sequence[Mapping[str, Array | float]]) -> list[Array]:
         """(B, ...) float32 for each output, in the graph's order."""
         most = self._batch_sizes[-1] if self._batch_sizes else len(samples)
-        calls = [self._call(samples[first : first + most]) for first in range(0, len(samples), most)]
+        calls = [self._call(samples[first : first + most], first) for first in range(0, len(samples), most)]
         return calls[0] if len(calls) == 1 else [np.concatenate(parts) for parts in zip(*calls, strict=True)]
 
-    def _call(self, samples: Sequence[Mapping[str, Array | float]]) -> list[Array]:
+    def _call(self, samples: Sequence[Mapping[str, Array | float]], place: int) -> list[Array]:
         size = self._size_for(len(samples))
         filled = [*samples, *[samples[-1]] * (size - len(samples))]
-        inputs = {name: np.array([sample[name] for sample in filled], spec.dtype) for name, spec in self.inputs.items()}
+        inputs = {
+            name: self._input(spec, [sample[name] for sample in filled], place) for name, spec in self.inputs.items()
+        }
         outputs = self._engine.run(inputs)
         return [np.asarray(outputs[name][: len(samples)], np.float32) for name in self.outputs]
 
@@ -55,7 +65,17 @@ class SampleGraph:
 
     def close(self) -> None:
         """Frees the graph."""
+        self._held.clear()
         self._engine.close()
+
+    def _input(self, spec: TensorSpec, parts: list[Array | float], place: int) -> Array | Held:
+        if spec.name not in _CONSTANT:
+            return np.array(parts, spec.dtype)
+        sources, held = self._held.get((spec.name, place), ([], None))
+        if held is None or len(sources) != len(parts) or any(a is not b for a, b in zip(sources, parts, strict=True)):
+            held = self._engine.hold(np.array(parts, spec.dtype))
+            self._held[spec.name, place] = (parts, held)
+        return held
 
 
 class Denoiser:
@@ -83,6 +103,7 @@ class Denoiser:
         self._residuals = {name: shape[1:] for name, shape in shapes.items() if _is_residual(name)}
         self.inputs = frozenset(shapes)
         self.engine_name = graph.name
+        self.precision = graph.precision
         self.sample_shape = shapes[self._sample][1:]
         self.text_length = shapes["encoder_hidden_states"][1]
 

@@ -13,7 +13,7 @@ image_encoder/model.onnx  config.json   optional: a reference picture -> tokens 
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from diptych.diffusion.schedules import ScheduleSettings
 from diptych.diffusion.text import TextEncoder
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
-from diptych.engines.select import EngineChoice
+from diptych.engines.select import Built, EngineChoice
 from diptych.errors import FailedPrecondition
 
 CONTROL_KINDS = ("depth", "edges", "pose")
@@ -50,16 +50,20 @@ def open_pipeline(
     precision: Precision = "fp32",
     preview_map: PreviewMap | None = None,
     batch_sizes: Sequence[int] = (),
+    built: Mapping[str, Built] | None = None,
+    around: Callable[[str, Engine], Engine] = lambda _, engine: engine,
 ) -> Pipeline:
     """The pipeline of the model in `directory`; `threads` for each graph, 0 for as many as this process may use;
     `batch_sizes` that its denoiser takes, any when empty.
 
+    `built`: files that run instead of the folder's, by the path of the ONNX file that they were built of. `around`: is
+    given every engine with that path, and gives the one to use.
     FailedPrecondition names what is missing or not served, DataCorrupted a graph that cannot be read.
     """
     index = _read(directory, "model_index.json")
     family = family_of(index)
     threads = threads or min(_usable_cores(), _MOST_THREADS)
-    graphs = _Graphs(directory, engine, threads, precision, batch_sizes)
+    graphs = _Graphs(directory, engine, threads, precision, batch_sizes, built or {}, around)
     config_name = f"{family.denoiser}/config.json"
     config = _read(directory, config_name)
     denoiser = Denoiser(graphs.sampled(family.denoiser))
@@ -110,6 +114,8 @@ class _Graphs:
         threads: int,
         precision: Precision,
         batch_sizes: Sequence[int],
+        built: Mapping[str, Built],
+        around: Callable[[str, Engine], Engine],
     ) -> None:
         self.opened: dict[str, Engine] = {}
         self._batch_sizes = batch_sizes
@@ -117,13 +123,21 @@ class _Graphs:
         self._choice = choice
         self._threads = threads
         self._precision = precision
+        self._built = built
+        self._around = around
 
     def open(self, part: str) -> Engine:
         """The graph in the folder `part`."""
-        path = self._directory / part / _GRAPH
-        engine = open_engine(path, choice=self._choice, threads=self._threads, precision=self._precision)
-        self.opened[part] = engine
-        return engine
+        name = f"{part}/{_GRAPH}"
+        engine = open_engine(
+            self._directory / name,
+            choice=self._choice,
+            threads=self._threads,
+            precision=self._precision,
+            built=self._built.get(name),
+        )
+        self.opened[part] = self._around(name, engine)
+        return self.opened[part]
 
     def sampled(self, part: str) -> SampleGraph:
         """The same, called for many samples at once."""

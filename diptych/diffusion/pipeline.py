@@ -94,6 +94,7 @@ class Pipeline:
         self.schedules = schedules
         self.defaults = defaults
         self.engine_name = denoiser.engine_name
+        self.precision = denoiser.precision
         # Each graph by its folder, for whoever wants one alone.
         self.engines: Mapping[str, Engine] = engines or {}
         self._factor, self.sizes = self._measure(latent_size, cell_multiple)

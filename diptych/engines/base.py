@@ -28,12 +28,20 @@ class TensorSpec:
         return f"{self.dtype} ({', '.join(str(size) for size in self.shape)})"
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An input that stays where the engine works, for runs to come: `array` as given, `device` what the engine made."""
+
+    array: Array
+    device: Any
+
+
 class Engine(Protocol):
     """One executable graph. `run` is synchronous and may be called from several threads."""
 
     @property
     def name(self) -> str:
-        """What executes the graph: `onnxruntime`, `fake`."""
+        """What executes the graph: `onnxruntime`, `tensorrt`, `tensorrt_rtx`, `fake`."""
 
     @property
     def precision(self) -> Precision:
@@ -51,8 +59,11 @@ class Engine(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]:
         """The tensors `run` gives back."""
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
+
+    def hold(self, array: Array) -> Held:
+        """The array where the engine works: given to `run` again and again, it crosses to the device once."""
 
     def close(self) -> None:
         """Frees the graph; a later `run` raises FailedPrecondition."""
@@ -73,7 +84,12 @@ def choose_outputs(specs: Sequence[TensorSpec], names: Sequence[str] | None) -> 
     return [by_name[name] for name in names]
 
 
-def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> None:
+def arrays_of(inputs: Mapping[str, Array | Held]) -> dict[str, Array]:
+    """The inputs as arrays, held ones too."""
+    return {name: value.array if isinstance(value, Held) else value for name, value in inputs.items()}
+
+
+def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array | Held]) -> None:
     """Nothing if the arrays fit the specs; otherwise InvalidRequest with every fault, field `inputs.<name>`."""
     known = {spec.name for spec in specs}
     faults = [
@@ -82,8 +98,9 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array]) -> No
         if name not in known
     ]
     sizes: dict[str, int] = {}
+    arrays = arrays_of(inputs)
     for spec in specs:
-        array = inputs.get(spec.name)
+        array = arrays.get(spec.name)
         fault = f"is missing; give {spec}" if array is None else _fault(spec, array, sizes)
         if fault:
             faults.append(FieldViolation(f"inputs.{spec.name}", fault))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diptych.engines.base import Array, Precision, TensorSpec, check_inputs, choose_outputs
+from diptych.engines.base import Array, Held, Precision, TensorSpec, arrays_of, check_inputs, choose_outputs
 from diptych.errors import FailedPrecondition
 
 # "H", "4H", "4*H", "H*4" or "H/8": the sizes that graphs with resizing give their outputs.
@@ -39,21 +39,26 @@ class FakeEngine:
         self._latency = latency
         self._closed = False
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
         if self._closed:
             raise FailedPrecondition("the fake engine is closed", reason="ENGINE_CLOSED")
         check_inputs(self.inputs, inputs)
         chosen = choose_outputs(self.outputs, outputs)
+        arrays = arrays_of(inputs)
         if self._latency:
             time.sleep(self._latency)
         sizes = {
             wanted: size
             for spec in self.inputs
-            for size, wanted in zip(inputs[spec.name].shape, spec.shape, strict=True)
+            for size, wanted in zip(arrays[spec.name].shape, spec.shape, strict=True)
             if isinstance(wanted, str)
         }
-        return {spec.name: self._output(spec, inputs, sizes) for spec in chosen}
+        return {spec.name: self._output(spec, arrays, sizes) for spec in chosen}
+
+    def hold(self, array: Array) -> Held:
+        """The array itself."""
+        return Held(array, None)
 
     def close(self) -> None:
         """Ends the engine; a later `run` raises FailedPrecondition."""

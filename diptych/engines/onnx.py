@@ -4,10 +4,15 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
+from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from diptych.engines.base import Array, Precision, TensorSpec, check_inputs, choose_outputs
+from diptych.engines.base import Array, Held, Precision, TensorSpec, arrays_of, check_inputs, choose_outputs
+from diptych.engines.binding import FixedBinding, run_bound
+from diptych.engines.machine import rtx_devices, this_machine
+from diptych.engines.providers import CPU, RTX, Preference, Provider, choose_providers, names_of, replays
 from diptych.errors import DataCorrupted, FailedPrecondition, InternalError
 
 _LOG = logging.getLogger(__name__)
@@ -27,7 +32,6 @@ _DTYPES = {
     "tensor(bool)": "bool",
     "tensor(string)": "object",
 }
-_PREFERRED = ("CUDAExecutionProvider", "CPUExecutionProvider")
 _UNREADABLE = (
     ort_errors.InvalidProtobuf,
     ort_errors.InvalidGraph,
@@ -41,10 +45,11 @@ _RUN_FAILURES = (ort_errors.Fail, ort_errors.RuntimeException, ort_errors.Invali
 class OnnxEngine:
     """An ONNX file as an engine.
 
-    `threads` is the number of threads inside one operator (0: one per core). `providers` defaults to CUDA where this
-    build of ONNX Runtime has it, then the CPU; `provider` says which one it became. `keep_memory=False` gives back the
-    memory of intermediate results after each run: right for a graph that needs gigabytes and runs now and then, a few
-    percent slower.
+    `threads` is the number of threads inside one operator (0: one per core). `preference` chooses among the providers
+    that this machine has, `providers` names them instead; `provider` says which one it became. `keep_memory=False`
+    gives back the memory of intermediate results after each run: right for a graph that needs gigabytes and runs now
+    and then, a few percent slower. `cache` is a folder for what a provider compiles.
+    On a GPU, inputs and outputs are bound: held inputs stay there, and graphs of fixed shapes replay a CUDA graph.
     Raises DataCorrupted for a file that is no usable graph, FailedPrecondition for a provider this machine lacks.
     """
 
@@ -55,72 +60,125 @@ class OnnxEngine:
         path: Path,
         *,
         threads: int = 0,
+        preference: Preference = "auto",
         providers: Sequence[str] | None = None,
         precision: Precision = "fp32",
         keep_memory: bool = True,
+        cache: Path | None = None,
     ) -> None:
         if threads < 0:
             raise ValueError(f"threads is {threads}; give 0 for one per core, or a positive number")
-        available = onnxruntime.get_available_providers()
-        wanted = list(providers) if providers is not None else [name for name in _PREFERRED if name in available]
-        missing = [name for name in wanted if name not in available]
+        available = this_machine().providers
+        if providers is None:
+            wanted = choose_providers(available, preference, fixed_shapes=_may_record(path, available), cache=cache)
+        else:
+            wanted = [(name, {}) for name in providers]
+        missing = [name for name in names_of(wanted) if name not in available]
         if missing or not wanted:
             raise FailedPrecondition(
                 f"this ONNX Runtime has no {', '.join(missing) or 'provider'}; it has {', '.join(available)}",
                 reason="PROVIDER_MISSING",
             )
-        try:
-            session = onnxruntime.InferenceSession(str(path), _options(threads), providers=wanted)
-        except _UNREADABLE as error:
-            raise DataCorrupted(
-                f"{path.name} is not a graph that ONNX Runtime can load; pull its model again",
-                reason="UNREADABLE_GRAPH",
-            ) from error
-        except ort_errors.NotImplemented as error:
-            raise FailedPrecondition(
-                f"{path.name} uses an operation that {wanted[0]} lacks; use another provider or a newer ONNX Runtime",
-                reason="UNSUPPORTED_GRAPH",
-            ) from error
+        session = _open(path, threads, wanted)
         self.precision: Precision = precision
         self.provider: str = session.get_providers()[0]
-        if self.provider != wanted[0]:
+        if self.provider != wanted[0][0]:
             if providers is not None:
                 raise FailedPrecondition(
-                    f"{wanted[0]} could not start here; fix its installation or ask for {self.provider}",
+                    f"{wanted[0][0]} could not start here; fix its installation or ask for {self.provider}",
                     reason="PROVIDER_MISSING",
                 )
-            _LOG.warning("%s could not start; %s runs %s", wanted[0], self.provider, path.name)
+            _LOG.warning("%s could not start; %s runs %s", wanted[0][0], self.provider, path.name)
         self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_inputs())
         self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_outputs())
         self._file = path.name
         self._keep_memory = keep_memory
+        self._device = "cpu" if self.provider == CPU else "cuda"
+        self._fixed: FixedBinding | None = None
+        if replays(wanted) and self.provider == wanted[0][0]:
+            self._fixed = FixedBinding(session, self.inputs, self.outputs, self._device)
         self._session: onnxruntime.InferenceSession | None = session
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+    def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
-        session = self._session
+        session, fixed = self._session, self._fixed
         if session is None:
             raise FailedPrecondition(f"the engine of {self._file} is closed", reason="ENGINE_CLOSED")
         check_inputs(self.inputs, inputs)
         names = [spec.name for spec in choose_outputs(self.outputs, outputs)]
         try:
+            if fixed is not None:
+                return fixed.run(inputs, names)
+            if self._device != "cpu" or any(isinstance(value, Held) for value in inputs.values()):
+                return run_bound(session, inputs, names, self._run_options())
             results = session.run(names, dict(inputs), self._run_options())
         except _RUN_FAILURES as error:
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays_of(inputs).items())
             raise InternalError(f"{self._file} failed on {shapes}", reason="ENGINE_FAILED") from error
         return dict(zip(names, results, strict=True))
+
+    def hold(self, array: Array) -> Held:
+        """The array as a value on the engine's device, for `run`."""
+        return Held(array, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0))
 
     def _run_options(self) -> onnxruntime.RunOptions | None:
         if self._keep_memory:
             return None
         options = onnxruntime.RunOptions()
-        device = "gpu" if self.provider == "CUDAExecutionProvider" else "cpu"
+        device = "cpu" if self._device == "cpu" else "gpu"
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"{device}:0")
         return options
 
     def close(self) -> None:
         """Frees the graph once the calls now running have returned; a later `run` raises FailedPrecondition."""
-        self._session = None
+        self._session = self._fixed = None
+
+
+def _open(path: Path, threads: int, wanted: Sequence[Provider]) -> onnxruntime.InferenceSession:
+    """A session of the file on the wanted providers."""
+    options = _options(threads)
+    try:
+        if wanted[0][0] == RTX:  # A plugin takes devices instead of a name.
+            options.add_provider_for_devices(rtx_devices(), wanted[0][1])
+            return onnxruntime.InferenceSession(str(path), options)
+        return onnxruntime.InferenceSession(str(path), options, providers=list(wanted))
+    except _UNREADABLE as error:
+        if replays(wanted):
+            # A provider that cannot run every node refuses to record a graph; without recording it hands them on.
+            _LOG.warning("%s cannot record %s as a CUDA graph", wanted[0][0], path.name)
+            return _open(path, threads, [(name, _without_replay(settings)) for name, settings in wanted])
+        raise DataCorrupted(
+            f"{path.name} is not a graph that ONNX Runtime can load; pull its model again",
+            reason="UNREADABLE_GRAPH",
+        ) from error
+    except ort_errors.NotImplemented as error:
+        raise FailedPrecondition(
+            f"{path.name} uses an operation that {wanted[0][0]} lacks; use another provider or a newer ONNX Runtime",
+            reason="UNSUPPORTED_GRAPH",
+        ) from error
+
+
+def _may_record(path: Path, available: Sequence[str]) -> bool:
+    """Whether a GPU is there and every size in the file is a number, so that a run can be recorded and replayed."""
+    if not set(available) - {CPU, "AzureExecutionProvider"}:
+        return False
+    import onnx
+
+    try:
+        graph = onnx.load(path, load_external_data=False).graph
+    except (OSError, ValueError, DecodeError):
+        return False  # Opening it says what is wrong.
+    weights = {tensor.name for tensor in graph.initializer}
+    tensors = [value.type.tensor_type for value in (*graph.input, *graph.output) if value.name not in weights]
+    return all(size.HasField("dim_value") for tensor in tensors for size in tensor.shape.dim)
+
+
+def _without_replay(settings: dict[str, str]) -> dict[str, str]:
+    return {
+        key: value
+        for key, value in settings.items()
+        if not key.endswith("cuda_graph_enable") and key != "enable_cuda_graph"
+    }
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

@@ -82,12 +82,7 @@ class _Export:
         if module.config.to_dict().get("use_attention_mask"):
             raise FailedPrecondition(f"{part} wants an attention mask, which is not served", reason="UNSUPPORTED_MODEL")
         skip = self.wishes.clip_skip
-        if type(module).__name__ == "T5EncoderModel":
-            graph = modules.t5_states(module, part, tokens=self.family.t5_length)
-        elif self.family.penultimate:
-            graph = modules.clip_penultimate(module, part, clip_skip=skip)
-        else:
-            graph = modules.clip_states(module, part, clip_skip=skip)
+        graph = text_graph(module, part, self.family, clip_skip=skip)
         self.write(graph)
         self.config(part, module, clip_skip=skip)
         return int(graph.inputs["input_ids"].shape[1])
@@ -134,6 +129,15 @@ class _Export:
         settings = json.dumps(ip_adapter.settings(adapter), indent=2)
         (self.target / ip_adapter.PART / "config.json").write_text(settings + "\n", encoding="utf-8")
         return adapter
+
+
+def text_graph(module: Any, part: str, family: Family, *, clip_skip: int) -> Graph:
+    """A text encoder as its family wants it."""
+    if type(module).__name__ == "T5EncoderModel":
+        return modules.t5_states(module, part, tokens=family.t5_length)
+    if family.penultimate:
+        return modules.clip_penultimate(module, part, clip_skip=clip_skip)
+    return modules.clip_states(module, part, clip_skip=clip_skip)
 
 
 def export_torch(

@@ -14,6 +14,7 @@ from platformdirs import user_cache_path, user_data_path
 
 import diptych
 from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotPulled
+from diptych.repository.builds import builds_folder
 from diptych.repository.conversions import convert
 from diptych.repository.manifest import (
     FileEntry,
@@ -37,11 +38,12 @@ _WEIGHTS = (".onnx", ".safetensors")
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model whose files are on this machine and are what its manifest promises."""
+    """A model whose files are on this machine and are what its manifest promises. `builds`: folder of its builds."""
 
     manifest: Manifest
     directory: Path
     digest: str
+    builds: Path
 
     def path(self, path: str) -> Path:
         """The file that the manifest lists as `path`; FailedPrecondition names the files there are."""
@@ -108,7 +110,9 @@ class ModelRepository:
         self._verify(shelved)
         if self.state(_exactly(shelved.manifest)) != "READY":
             raise ModelNotPulled(reference)
-        return LocalModel(shelved.manifest, self._directory(shelved), shelved.manifest.digest)
+        manifest = shelved.manifest
+        builds = builds_folder(self._cache.parent, manifest.name, manifest.digest)
+        return LocalModel(manifest, self._directory(shelved), manifest.digest, builds)
 
     def verify(self, reference: str) -> None:
         """Nothing if every file of the model has its hash; DataCorrupted names the first that has not."""

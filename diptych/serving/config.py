@@ -49,7 +49,7 @@ class ServiceConfig(BaseSettings):
         Path(__file__).resolve().parents[2] / "models", description="Folder of model folders with a manifest.toml."
     )
     cache: Path | None = Field(None, description="Folder of pulled models; default: the user's cache folder.")
-    engine: Literal["auto", "onnx", "fake"] = Field("auto", description="What runs the models.")
+    engine: Literal["auto", "onnx", "tensorrt", "fake"] = Field("auto", description="What runs the models.")
     threads: int = Field(0, ge=0, description="Threads an engine may use; 0 leaves it to the engine.")
     tls_cert: FilePath | None = Field(None, description="Certificate chain of this server, PEM.")
     tls_key: FilePath | None = Field(None, description="Private key of this server, PEM.")

@@ -18,15 +18,16 @@ SERVICE_NAME = "diptych.v1.ModelService"
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def model_ref(entry: Entry, *, digest: str, engine: str) -> image_pb2.ModelRef:
-    """How records name the model that did the work: `entry` as loaded from files of `digest`, run by `engine`."""
+def model_ref(entry: Entry, *, digest: str, engine: str, precision: str) -> image_pb2.ModelRef:
+    """How records name the model that did the work: `entry` as loaded from files of `digest`, run by `engine` with
+    weights of `precision`."""
     return image_pb2.ModelRef(
         name=entry.name,
         version=entry.version,
         digest=digest,
         kind=image_pb2.ModelKind.Value(f"MODEL_KIND_{entry.kind}"),
         engine=engine,
-        precision=entry.precision,
+        precision=precision,
     )
 
 
@@ -127,7 +128,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
             state, detail = model_pb2.MODEL_STATE_NOT_PULLED, f"run: diptych models pull {reference}"
         opened = self._pool.find(key)
         return model_pb2.Model(
-            ref=opened.ref if opened is not None else model_ref(entry, digest="", engine=""),
+            ref=opened.ref if opened is not None else model_ref(entry, digest="", engine="", precision=entry.precision),
             task=entry.task,
             state=state,
             license=entry.license,

@@ -10,6 +10,7 @@ import numpy as np
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Array, TensorSpec
 from diptych.engines.select import EngineChoice
+from diptych.engines.variants import variant_for
 from diptych.errors import FailedPrecondition, InvalidRequest, ModelNotPulled
 from diptych.repository.manifest import Manifest
 from diptych.repository.repository import ModelRepository, ModelState
@@ -199,19 +200,21 @@ class EditorModels:
     def _load(self, name: str) -> OpenModel:
         local = self.repository.open(name)
         manifest = local.manifest
+        variant = variant_for(local.builds, self._engine)
         engine = open_engine(
             local.path(_FILE),
             choice=self._engine,
             threads=self._threads,
             precision=manifest.precision,
             keep_memory=manifest.task not in _HUNGRY,
+            built=variant.files.get(_FILE) if variant else None,
         )
         _check_axes(engine, manifest.name)
         graph = BatchedGraph(
             engine, self._worker, most_calls=_MOST_ROWS, telemetry=self._telemetry, outputs=_answers(manifest)
         )
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
-        ref = model_ref(manifest, digest=local.digest, engine=engine.name)
+        ref = model_ref(manifest, digest=local.digest, engine=engine.name, precision=engine.precision)
         return OpenModel(manifest, ref, graph, local.weight_bytes, self.lineup)
 
 

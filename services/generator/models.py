@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
 from diptych.engines.select import EngineChoice
+from diptych.engines.variants import variant_for
 from diptych.errors import InvalidRequest, ModelNotFound, ModelNotPulled
 from diptych.images import Pixels
 from diptych.repository import ModelRepository
@@ -198,6 +199,7 @@ class GeneratorModels:
         """How records name the model, its pipeline, warm, its bytes, and how many seconds warming took."""
         local = self.repository.open(reference)
         preview = local.manifest.preview
+        variant = variant_for(local.builds, self._engine)
         pipeline = open_pipeline(
             local.directory,
             Defaults.from_table(local.manifest.defaults),
@@ -206,8 +208,9 @@ class GeneratorModels:
             precision=local.manifest.precision,
             preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
             batch_sizes=local.manifest.batch_sizes,
+            built=variant.files if variant else None,
         )
-        ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name)
+        ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name, precision=pipeline.precision)
         began = time.monotonic()
         pipeline.warm_up()
         seconds = time.monotonic() - began

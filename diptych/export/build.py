@@ -1,0 +1,310 @@
+"""A model of the repository made into files that engines run faster, compared with the model before they are kept."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import onnxruntime
+
+from diptych.engines import Engine, open_engine
+from diptych.engines.base import Precision, TensorSpec
+from diptych.engines.machine import Machine, tensorrt_module, this_machine
+from diptych.engines.select import ONNX, Built
+from diptych.errors import FailedPrecondition
+from diptych.export.build_compare import (
+    TOLERANCES,
+    Errors,
+    Tolerance,
+    answers,
+    compare,
+    require,
+    require_pictures,
+    times,
+)
+from diptych.export.build_made import MadeGraph, make_graph
+from diptych.export.build_material import Material, end_to_end, gather
+from diptych.export.build_tensorrt import Compiler, Sizes
+from diptych.repository.builds import BUILD_FILE, Build, BuildKey, BuiltPart, read_build, write_build
+from diptych.repository.manifest import TensorEntry
+from diptych.repository.repository import LocalModel, ModelRepository
+from diptych.repository.verify import sha256_of
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What to build. `targets`: GPUs for TensorRT, such as `sm89`, none for the one that is here; `batch` and
+    `resolution`: least and most pictures in a call and pixels a side, None for what the model was made for; `torch`:
+    the diffusers folder that the model was imported from, to compare with instead of its ONNX files; `pictures`: a
+    folder of photographs to compare and calibrate on; `tolerance`: None for that of the precision."""
+
+    precision: Precision = "fp32"
+    engine: Literal["onnx", "tensorrt"] = "onnx"
+    targets: tuple[str, ...] = ()
+    batch: tuple[int, int] = (1, 4)
+    resolution: tuple[int, int] | None = None
+    torch: Path | None = None
+    pictures: Path | None = None
+    tolerance: Tolerance | None = None
+
+    @property
+    def allowed(self) -> Tolerance:
+        """What the build may differ by."""
+        return self.tolerance or TOLERANCES[self.precision]
+
+
+def build_model(
+    repository: ModelRepository, name: str, options: BuildOptions, *, progress: Progress = lambda _: None
+) -> list[tuple[Path, Build]]:
+    """The builds that `options` ask for, one for each target, with their folders. What is there already is not built
+    again.
+
+    Nothing is left half-done. FailedPrecondition for a build that differs from the model by more than is allowed, for
+    what an engine cannot build and for missing modules; ModelNotPulled, DataCorrupted as the repository says.
+    """
+    local = repository.open(name)
+    compiler = _compiler(local, options)
+    machine = this_machine()
+    keys = _keys(local, options, compiler, machine)
+    missing = [key for key in keys if not _is_done(local.builds / key.folder, machine)]
+    for key in keys:
+        if key not in missing:
+            progress(f"{key.folder} is there already")
+    if missing:
+        local.builds.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=local.builds, prefix=".partial-") as work:
+            _Making(local, options, compiler, Path(work), progress).make(missing)
+    return [(local.builds / key.folder, read_build(local.builds / key.folder)) for key in keys]
+
+
+@dataclass
+class _Making:
+    """Builds of one model under way."""
+
+    local: LocalModel
+    options: BuildOptions
+    compiler: Compiler | None
+    work: Path
+    progress: Progress
+    errors: dict[str, Errors] = field(default_factory=dict)
+
+    def make(self, keys: Sequence[BuildKey]) -> None:
+        """Makes the graphs once, compares them, and finishes each key's build."""
+        self.progress("Running the model on real inputs")
+        material = gather(self.local, self.options.torch, self.options.pictures)
+        graphs = [self._graph(path, material) for path in material.samples]
+        made = [graph for graph in graphs if graph is not None]
+        built = {graph.source: Built(graph.path, ONNX, graph.precision) for graph in made}
+        psnr = end_to_end(self.local, material, built)
+        if psnr is not None:
+            self.progress(f"Pictures agree to {psnr:.1f} dB")
+            require_pictures(psnr, self.options.allowed)
+        for key in keys:
+            folder = self.work / key.folder
+            folder.mkdir()
+            build = self._finish(key, folder, made, material, psnr)
+            write_build(folder, build)
+            shutil.rmtree(self.local.builds / key.folder, ignore_errors=True)
+            folder.rename(self.local.builds / key.folder)
+            self.progress(f"{key.folder} is ready ({sum(part.bytes for part in build.parts) / 1e6:.1f} MB)")
+
+    def _graph(self, source: str, material: Material) -> MadeGraph | None:
+        """One graph of the model made anew and compared; None for one that is left as it is."""
+        precision = self.options.precision
+        if precision == "int8" and source != material.main:
+            precision = "fp32"  # Only the graph that takes the time is worth the risk.
+        self.progress(f"Optimising {source} ({precision})")
+        made = make_graph(
+            self.local.path(source),
+            source,
+            material,
+            self.work,
+            precision=precision,
+            for_tensorrt=self.options.engine == "tensorrt",
+            allowed=self.options.allowed,
+        )
+        if made is None:
+            self.progress(f"{source} computes with integers already and stays as it is")
+            return None
+        self.errors[source] = made.errors
+        require(source, made.errors, self.options.allowed)
+        return made
+
+    def _finish(
+        self, key: BuildKey, folder: Path, graphs: Sequence[MadeGraph], material: Material, psnr: float | None
+    ) -> Build:
+        """Fills `folder` with the files of one build."""
+        parts, engines_checked = [], True
+        for graph in graphs:
+            part = None if self.compiler is None else self._serialize(key, folder, graph, material)
+            part = part or _stored(graph, folder)
+            engines_checked &= part.path.endswith(".onnx") or key.target == this_machine().gpu
+            parts.append(part)
+        provider, now, own = "", None, None
+        if engines_checked:
+            provider, own, now = self._time(parts, folder, key, material)
+        return Build(
+            model=self.local.manifest.name,
+            version=self.local.manifest.version,
+            digest=self.local.digest,
+            key=key,
+            reference="torch" if self.options.torch else "onnx",
+            checked="engine" if engines_checked else "graph",
+            psnr=psnr,
+            provider=provider,
+            milliseconds=now,
+            source_milliseconds=own,
+            parts=tuple(parts),
+        )
+
+    def _serialize(self, key: BuildKey, folder: Path, graph: MadeGraph, material: Material) -> BuiltPart | None:
+        """The graph as an engine for the key's target; None where TensorRT refuses a graph beside the main one."""
+        assert self.compiler is not None
+        self.progress(f"Building {graph.source} for {key.target}")
+        sizes = _sizes(key, material, doubled=graph.source == material.main and material.draws)
+        target = "" if key.target == this_machine().gpu and key.engine == "tensorrt" else key.target
+        try:
+            engine = self.compiler.compile(graph.path, target, sizes, graph.shapes)
+        except FailedPrecondition as error:
+            if graph.source == material.main:
+                raise
+            self.progress(f"{graph.source} stays ONNX: {error.message}")
+            return None
+        path = f"{Path(graph.source).parent}/model.engine".removeprefix("./")
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(engine.content)
+        errors = graph.errors
+        if key.target == this_machine().gpu:
+            opened = open_engine(
+                self.local.path(graph.source),
+                built=Built(folder / path, key.engine, graph.precision, (engine.inputs, engine.outputs)),
+            )
+            errors = compare(material.answers[graph.source], answers(opened, material.samples[graph.source]))
+            opened.close()
+            require(f"{graph.source} for {key.target}", errors, self.options.allowed)
+        return _part(graph, folder, path, errors, engine.inputs, engine.outputs)
+
+    def _time(
+        self, parts: Sequence[BuiltPart], folder: Path, key: BuildKey, material: Material
+    ) -> tuple[str, float | None, float | None]:
+        """The provider, and milliseconds of the main graph: the model's own, the build's."""
+        main = next((part for part in parts if part.source == material.main), None)
+        if main is None:
+            return "", None, None
+        path = self.local.path(material.main)
+        built = Built(folder / main.path, ONNX if main.path.endswith(".onnx") else key.engine, main.precision)
+        engines: list[Engine] = [open_engine(path, choice="onnx"), open_engine(path, choice="onnx", built=built)]
+        own, now = times(engines, material.samples[material.main][0])
+        provider = engines[1].provider
+        for engine in engines:
+            engine.close()
+        return provider, own, now
+
+
+def _compiler(local: LocalModel, options: BuildOptions) -> Compiler | None:
+    if options.engine == "onnx":
+        if options.targets:
+            raise FailedPrecondition(
+                "targets are for --engine tensorrt; an ONNX build runs anywhere", reason="NO_TARGET"
+            )
+        return None
+    # Ahead of time, for a GPU that is not here, only TensorRT for RTX builds.
+    wanted = "tensorrt" if not options.targets and tensorrt_module("tensorrt") is not None else "tensorrt_rtx"
+    return Compiler(wanted, local.builds / "timings" if wanted == "tensorrt" else None)
+
+
+def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, machine: Machine) -> list[BuildKey]:
+    resolution = options.resolution or _native(local)
+    if compiler is None:
+        return [_key(options, ONNX, onnxruntime.__version__, "", resolution)]
+    targets = options.targets or ((machine.gpu,) if machine.gpu else ())
+    if not targets:
+        raise FailedPrecondition(
+            f"there is no GPU here to build for; name one with --target: {', '.join(compiler.targets())}",
+            reason="NO_TARGET",
+        )
+    return [_key(options, compiler.engine, compiler.version, target, resolution) for target in targets]
+
+
+def _key(options: BuildOptions, engine: str, version: str, target: str, resolution: tuple[int, int]) -> BuildKey:
+    return BuildKey(
+        engine=engine,
+        engine_version=version,
+        precision=options.precision,
+        target=target,
+        batch=options.batch,
+        resolution=resolution,
+    )
+
+
+def _is_done(folder: Path, machine: Machine) -> bool:
+    """Whether the build is there and as well checked as this machine can."""
+    if not (folder / BUILD_FILE).is_file():
+        return False
+    build = read_build(folder)
+    return build.checked == "engine" or build.key.target != machine.gpu
+
+
+def _native(local: LocalModel) -> tuple[int, int]:
+    defaults = local.manifest.defaults
+    if "width" in defaults:
+        sides = int(defaults["width"]), int(defaults["height"])
+        return min(sides), max(sides)
+    return 128, 1024
+
+
+def _sizes(key: BuildKey, material: Material, *, doubled: bool) -> Sizes:
+    """The range of sizes. Guided rows bring two samples to the denoiser."""
+    each = 2 if doubled else 1
+    least, most = key.batch
+    low, high = key.resolution
+    return Sizes(
+        (least, max(least, min(each, each * most)), each * most),
+        (low, min(high, max(low, material.side)), high),
+        material.cell,
+    )
+
+
+def _stored(graph: MadeGraph, folder: Path) -> BuiltPart:
+    """The graph's files moved into the build."""
+    path = folder / graph.source
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for file in graph.path.parent.iterdir():  # Copied, for several builds may hold it.
+        shutil.copyfile(file, path.parent / file.name)
+    return _part(graph, folder, graph.source, graph.errors)
+
+
+def _part(
+    graph: MadeGraph,
+    folder: Path,
+    path: str,
+    errors: Errors,
+    inputs: tuple[TensorSpec, ...] = (),
+    outputs: tuple[TensorSpec, ...] = (),
+) -> BuiltPart:
+    weights = (folder / path).with_suffix(".safetensors")
+    beside = weights.is_file() and path.endswith(".onnx")
+    return BuiltPart(
+        source=graph.source,
+        path=path,
+        sha256=sha256_of(folder / path),
+        weights=weights.relative_to(folder).as_posix() if beside else None,
+        weights_sha256=sha256_of(weights) if beside else None,
+        precision=graph.precision,
+        method=graph.method,
+        bytes=(folder / path).stat().st_size + (weights.stat().st_size if beside else 0),
+        max_error=errors.largest,
+        mean_error=errors.mean,
+        inputs=_entries(inputs),
+        outputs=_entries(outputs),
+    )
+
+
+def _entries(specs: tuple[TensorSpec, ...]) -> tuple[TensorEntry, ...]:
+    return tuple(
+        TensorEntry.model_validate({"name": spec.name, "dtype": spec.dtype, "shape": spec.shape}) for spec in specs
+    )

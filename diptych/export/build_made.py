@@ -1,0 +1,117 @@
+"""One graph of a model made anew: leaner, in the precision wanted, and how far it then is from the model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from diptych.engines import open_engine
+from diptych.engines.base import Precision, TensorSpec
+from diptych.engines.fake import fake_of
+from diptych.errors import DiptychError
+from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, compare
+from diptych.export.build_graph import fuse, is_quantized, simplify
+from diptych.export.build_inputs import Inputs
+from diptych.export.build_material import Material
+from diptych.export.build_precision import Method, to_half, to_integers
+from diptych.export.weights import store_weights
+
+# A fused graph that is further from the plain one than this computes something else.
+_SAME = 1e-3
+
+
+@dataclass(frozen=True)
+class MadeGraph:
+    """`source`, a file of the model, made anew at `path`. `shapes`: its inputs and outputs by name."""
+
+    source: str
+    path: Path
+    precision: Precision
+    method: str
+    errors: Errors
+    shapes: dict[str, TensorSpec]
+
+
+def make_graph(
+    path: Path,
+    source: str,
+    material: Material,
+    work: Path,
+    *,
+    precision: Precision,
+    for_tensorrt: bool,
+    allowed: Tolerance,
+) -> MadeGraph | None:
+    """The graph at `path` made anew below `work`; None for one that computes with integers already."""
+    folder = work / "graphs" / source.replace("/", "-")
+    folder.mkdir(parents=True)
+    model = simplify(path, folder / "scratch")
+    if is_quantized(model):
+        return None
+    samples, expected = material.samples[source], material.answers[source]
+    scratch = folder / "scratch"
+    plain, notes = model, list[str]()
+    if not for_tensorrt:  # TensorRT fuses by itself, and does not know the names of ONNX Runtime's operations.
+        model, notes = _fused(plain, samples, scratch)
+    if precision == "fp16":
+        model = to_half(model, scratch)
+    methods: tuple[Method | None, ...] = (None,)
+    if precision == "int8":
+        methods = ("static",) if for_tensorrt else ("static", "dynamic")
+    best: tuple[Errors, str, onnx.ModelProto] | None = None
+    for method in methods:
+        candidate = model if method is None else to_integers(
+            plain, samples, scratch, method=method, symmetric=for_tensorrt
+        )  # fmt: skip
+        errors = compare(expected, _run(candidate, samples, scratch))
+        label = ", ".join([*([f"{method} int8"] if method else []), *([] if method else notes)])
+        if best is None or errors.mean < best[0].mean:
+            best = errors, label, candidate
+        if errors.largest <= allowed.largest and errors.mean <= allowed.mean:
+            break
+    assert best is not None
+    errors, label, model = best
+    kept = folder / "kept"
+    kept.mkdir()
+    store_weights(_raw(model), kept / "model.onnx")
+    fake = fake_of(kept / "model.onnx")
+    shapes = {spec.name: spec for spec in (*fake.inputs, *fake.outputs)}
+    return MadeGraph(source, kept / "model.onnx", precision, label, errors, shapes)
+
+
+def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[onnx.ModelProto, list[str]]:
+    """The graph with its fusions, if it still computes the same; what was fused."""
+    fused = onnx.ModelProto()
+    fused.CopyFrom(model)
+    counts = fuse(fused, samples[0], work)
+    try:
+        errors = compare(_run(model, samples[:1], work), _run(fused, samples[:1], work))
+    except DiptychError:
+        return model, []
+    if errors.largest > _SAME:
+        return model, []
+    return fused, [f"{count} {name}" for name, count in counts.items()]
+
+
+def _run(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> list[Outputs]:
+    path = work / "run.onnx"
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    onnx.save(copy, path, save_as_external_data=True, location="run.bin", size_threshold=1024)
+    try:
+        engine = open_engine(path, choice="onnx", keep_memory=False)
+        found = answers(engine, samples)
+        engine.close()
+        return found
+    finally:
+        for remains in work.glob("run.*"):
+            remains.unlink()
+
+
+def _raw(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every weight as bytes, which is what is moved beside a large graph."""
+    for tensor in model.graph.initializer:
+        if not tensor.raw_data:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+    return model

@@ -1,0 +1,92 @@
+"""Graphs in fewer bits: half precision, or integers calibrated on real inputs."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import onnx
+
+from diptych.export.build_inputs import Inputs
+
+Method = Literal["static", "dynamic"]
+_WEIGHTED = ["Conv", "MatMul", "Gemm"]
+
+
+def to_half(model: onnx.ModelProto, work: Path) -> onnx.ModelProto:
+    """The graph with half-precision weights and arithmetic; inputs and outputs stay single."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    path = _saved(model, work, "single")
+    with warnings.catch_warnings():
+        # It warns of each weight that half precision rounds to nought; the comparison tells whether that matters.
+        warnings.simplefilter("ignore")
+        converted: onnx.ModelProto = convert_float_to_float16(str(path), keep_io_types=True)
+    _clear(work, "single")
+    return converted
+
+
+def to_integers(
+    model: onnx.ModelProto, samples: Sequence[Inputs], work: Path, *, method: Method, symmetric: bool
+) -> onnx.ModelProto:
+    """The graph with 8-bit products and convolutions.
+
+    `static`: scales of activations fixed by the `samples`. `dynamic`: found anew in every run, products alone.
+    `symmetric`: around nought, as TensorRT wants it; otherwise as CPUs do it best, with weights of 7 bits, for
+    processors without dot products of bytes would overflow with 8.
+    """
+    from onnxruntime import quantization
+    from onnxruntime.quantization import QuantType
+
+    path, target = _saved(model, work, "whole"), work / "integers.onnx"
+    if method == "dynamic":
+        quantization.quantize_dynamic(
+            path, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
+            weight_type=QuantType.QInt8, use_external_data_format=True,
+        )  # fmt: skip
+    else:
+        quantization.quantize_static(
+            path,
+            target,
+            _Reader(samples),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=_WEIGHTED,
+            per_channel=True,
+            reduce_range=not symmetric,
+            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
+        )
+    quantized = onnx.load(target)
+    _clear(work, "whole")
+    _clear(work, "integers")
+    return quantized
+
+
+class _Reader:
+    """The samples one by one, as the calibrator asks for them."""
+
+    def __init__(self, samples: Sequence[Inputs]) -> None:
+        self._rest: Iterator[Inputs] = iter(samples)
+
+    def get_next(self) -> Inputs | None:
+        """The next sample's inputs, None after the last."""
+        return next(self._rest, None)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Not needed: all samples fit into memory."""
+        raise NotImplementedError
+
+
+def _saved(model: onnx.ModelProto, work: Path, name: str) -> Path:
+    path = work / f"{name}.onnx"
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)  # Saving weights elsewhere takes them out of what is saved.
+    onnx.save(copy, path, save_as_external_data=True, location=f"{name}.bin", size_threshold=1024)
+    return path
+
+
+def _clear(work: Path, name: str) -> None:
+    for remains in work.glob(f"{name}*"):
+        remains.unlink()
