@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from diptych.repository import ModelRepository
     from diptych.repository.builds import Build
 
+_COLUMNS = ("build", "MB", "largest error", "mean error", "PSNR", "ms (model's own)", "checked")
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -54,15 +55,8 @@ def build(
             f"builds need {missing.name}, which is not installed; run: pip install 'diptych[serve,export]'",
             reason="NO_EXPORT_EXTRA",
         ) from None
-    options = BuildOptions(
-        precision=precision,
-        engine=engine,
-        targets=read_targets(target),
-        batch=_range(batch, "--batch") or (1, 4),
-        resolution=_range(resolution, "--resolution"),
-        torch=source,
-        pictures=pictures,
-    )
+    shapes = _range(batch, "--batch") or (1, 4), _range(resolution, "--resolution")
+    options = BuildOptions(precision, engine, read_targets(target), *shapes, torch=source, pictures=pictures)
     out = terminal.console(stderr=True)
 
     def tell(text: str) -> None:
@@ -77,8 +71,7 @@ def build(
     if json:
         terminal.print_json([{"folder": path.name, **one.model_dump()} for path, one in made])
         return
-    columns = ("build", "MB", "largest error", "mean error", "PSNR", "ms (model's own)", "checked")
-    terminal.show_table(terminal.console(), columns, [_row(path, one) for path, one in made])
+    terminal.show_table(terminal.console(), _COLUMNS, [_row(path, one) for path, one in made])
 
 
 def _open(kind: "type[ModelRepository]", folder: Path | None, cache: Path | None) -> "ModelRepository":

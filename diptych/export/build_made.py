@@ -9,7 +9,7 @@ import onnx
 from diptych.engines import open_engine
 from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.fake import fake_of
-from diptych.errors import DiptychError
+from diptych.errors import DiptychError, FailedPrecondition
 from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, compare
 from diptych.export.build_graph import fuse, is_quantized, simplify
 from diptych.export.build_inputs import Inputs
@@ -64,13 +64,16 @@ def make_graph(
         candidate = model if method is None else to_integers(
             plain, samples, scratch, method=method, symmetric=for_tensorrt
         )  # fmt: skip
+        if method is not None and not is_quantized(candidate):
+            continue  # It has none of the operations that this method knows.
         errors = compare(expected, _run(candidate, samples, scratch))
         label = ", ".join([*([f"{method} int8"] if method else []), *([] if method else notes)])
         if best is None or errors.mean < best[0].mean:
             best = errors, label, candidate
         if errors.largest <= allowed.largest and errors.mean <= allowed.mean:
             break
-    assert best is not None
+    if best is None:
+        raise FailedPrecondition(f"{source} has nothing that can be computed in 8 bits", reason="BUILD_DIFFERS")
     errors, label, model = best
     kept = folder / "kept"
     kept.mkdir()

@@ -1,5 +1,6 @@
 """Graphs in fewer bits: half precision, or integers calibrated on real inputs."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,10 +36,24 @@ def to_integers(
     `symmetric`: around nought, as TensorRT wants it; otherwise as CPUs do it best, with weights of 7 bits, for
     processors without dot products of bytes would overflow with 8.
     """
+    path, target = _saved(model, work, "whole"), work / "integers.onnx"
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # The package advises, through the root logger, what was done before.
+    try:
+        _quantize(path, target, samples, method, symmetric)
+    finally:
+        root.setLevel(level)
+    quantized = onnx.load(target)
+    _clear(work, "whole")
+    _clear(work, "integers")
+    return quantized
+
+
+def _quantize(path: Path, target: Path, samples: Sequence[Inputs], method: Method, symmetric: bool) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization import QuantType
 
-    path, target = _saved(model, work, "whole"), work / "integers.onnx"
     if method == "dynamic":
         quantization.quantize_dynamic(
             path, target, op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
@@ -58,10 +73,6 @@ def to_integers(
             use_external_data_format=True,
             extra_options={"ActivationSymmetric": symmetric, "QuantizeBias": not symmetric},
         )
-    quantized = onnx.load(target)
-    _clear(work, "whole")
-    _clear(work, "integers")
-    return quantized
 
 
 class _Reader:

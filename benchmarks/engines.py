@@ -1,0 +1,115 @@
+"""What builds of the default models bring on this CPU: size, speed and error, by engine and precision.
+
+`python -m benchmarks.engines` builds each model anew in a folder of its own and writes docs/engines.md; `--model` does
+some of them and keeps the other rows of docs/engines.json. Engines for GPUs are built, not run.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.measuring import machine
+from diptych.engines.machine import tensorrt_module
+from diptych.errors import DiptychError
+from diptych.export import BuildOptions, build_model
+from diptych.repository import ModelRepository
+from diptych.repository.builds import Build
+
+MODELS = ("diptych-icons", "diptych-icons-turbo", "span-x2", "span-x4", "isnet", "ffdnet", "nsfw-mobilenet", "facemesh")
+PRECISIONS: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "fp16", "int8")
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+TARGET = "sm89"
+_BEGIN, _END = "<!-- table: python -m benchmarks.engines -->", "<!-- end of table -->"
+
+
+def main() -> None:
+    """Builds, and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", action="append", choices=MODELS, help="repeat; default: all")
+    options = parser.parse_args()
+    names = options.model or list(MODELS)
+    file = DOCS / "engines.json"
+    kept = json.loads(file.read_text()) if file.is_file() else []
+    rows = [row for row in kept if row["model"] not in names]
+    for name in names:
+        rows += measure(name)
+    rows.sort(key=lambda row: (MODELS.index(row["model"]), row["engine"], PRECISIONS.index(row["precision"])))
+    file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_table(DOCS / "engines.md", rows)
+
+
+def measure(name: str) -> list[dict[str, Any]]:
+    """A row for each engine and precision; one that is refused says why."""
+    repository = ModelRepository()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["DIPTYCH_BUILDS"] = folder
+        for engine, targets in (("onnx", ()), ("tensorrt", (TARGET,))):
+            if engine == "tensorrt" and tensorrt_module("tensorrt_rtx") is None:
+                continue
+            for precision in PRECISIONS if engine == "onnx" else PRECISIONS[1:2]:
+                choice: Literal["onnx", "tensorrt"] = "onnx" if engine == "onnx" else "tensorrt"
+                options = BuildOptions(precision=precision, engine=choice, targets=targets)
+                row: dict[str, Any] = {"model": name, "engine": engine, "precision": precision, "when": machine()}
+                try:
+                    ((_, build),) = build_model(repository, name, options)
+                    row |= figures(build, repository.open(name).weight_bytes)
+                except DiptychError as error:
+                    row["refused"] = error.message
+                print(json.dumps(row), flush=True)
+                rows.append(row)
+    return rows
+
+
+def figures(build: Build, own_bytes: int) -> dict[str, Any]:
+    """What the table tells of a build: of its main graph, which is the largest, unless it says otherwise."""
+    main = max(build.parts, key=lambda part: part.bytes)
+    return {
+        "megabytes": main.bytes / 1e6,
+        "own_megabytes": own_bytes / 1e6,
+        "milliseconds": build.milliseconds,
+        "own_milliseconds": build.source_milliseconds,
+        "largest": max(part.max_error for part in build.parts),
+        "mean": max(part.mean_error for part in build.parts),
+        "psnr": build.psnr,
+        "method": main.method,
+        "checked": build.checked,
+    }
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Puts the rows between the marks in the page."""
+    lines = [
+        "| model | engine | precision | MB | ms a call | model's own ms | largest error | mean error | PSNR | how |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        *(_line(row) for row in rows),
+        "",
+        *sorted({f"{row['when']}." for row in rows}),
+    ]
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    path.write_text(before + _BEGIN + "\n\n" + "\n".join(lines) + "\n\n" + _END + after, encoding="utf-8")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    head = [
+        row["model"],
+        "ONNX Runtime" if row["engine"] == "onnx" else f"TensorRT for RTX, {TARGET}",
+        row["precision"],
+    ]
+    if "refused" in row:
+        return "| " + " | ".join([*head, "", "", "", "", "", "", "refused: " + row["refused"].split(";")[0]]) + " |"
+    psnr = "" if row["psnr"] is None else f"{row['psnr']:.1f} dB"
+    timed = [f"{row[key]:.1f}" if row[key] is not None else "not run" for key in ("milliseconds", "own_milliseconds")]
+    errors = [f"{row[key]:.1e}" for key in ("largest", "mean")]
+    how = row["method"] if row["checked"] == "engine" else "built; errors are its graph's"
+    return "| " + " | ".join([*head, f"{row['megabytes']:.1f}", *timed, *errors, psnr, how]) + " |"
+
+
+if __name__ == "__main__":
+    main()
