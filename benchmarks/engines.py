@@ -23,6 +23,7 @@ MODELS = ("diptych-icons", "diptych-icons-turbo", "span-x2", "span-x4", "isnet",
 PRECISIONS: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "fp16", "int8")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TARGET = "sm89"
+_MAIN = ("unet/model.onnx", "transformer/model.onnx", "model.onnx")
 _BEGIN, _END = "<!-- table: python -m benchmarks.engines -->", "<!-- end of table -->"
 
 
@@ -34,12 +35,13 @@ def main() -> None:
     names = options.model or list(MODELS)
     file = DOCS / "engines.json"
     kept = json.loads(file.read_text()) if file.is_file() else []
-    rows = [row for row in kept if row["model"] not in names]
     for name in names:
-        rows += measure(name)
-    rows.sort(key=lambda row: (MODELS.index(row["model"]), row["engine"], PRECISIONS.index(row["precision"])))
-    file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    write_table(DOCS / "engines.md", rows)
+        rows = [row for row in kept if row["model"] != name] + measure(name)
+        kept = sorted(
+            rows, key=lambda row: (MODELS.index(row["model"]), row["engine"], PRECISIONS.index(row["precision"]))
+        )
+        file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        write_table(DOCS / "engines.md", kept)
 
 
 def measure(name: str) -> list[dict[str, Any]]:
@@ -66,10 +68,10 @@ def measure(name: str) -> list[dict[str, Any]]:
 
 
 def figures(build: Build, own_bytes: int) -> dict[str, Any]:
-    """What the table tells of a build: of its main graph, which is the largest, unless it says otherwise."""
-    main = max(build.parts, key=lambda part: part.bytes)
+    """What the table tells of a build; times and method are those of the graph that takes the time."""
+    main = next(part for part in build.parts if part.source in _MAIN)
     return {
-        "megabytes": main.bytes / 1e6,
+        "megabytes": sum(part.bytes for part in build.parts) / 1e6,
         "own_megabytes": own_bytes / 1e6,
         "milliseconds": build.milliseconds,
         "own_milliseconds": build.source_milliseconds,
@@ -84,8 +86,8 @@ def figures(build: Build, own_bytes: int) -> dict[str, Any]:
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Puts the rows between the marks in the page."""
     lines = [
-        "| model | engine | precision | MB | ms a call | model's own ms | largest error | mean error | PSNR | how |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| model | engine | precision | MB built | ms a call (model's own) | largest error | mean error | PSNR | how |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_line(row) for row in rows),
         "",
         *sorted({f"{row['when']}." for row in rows}),
@@ -103,12 +105,16 @@ def _line(row: Mapping[str, Any]) -> str:
         row["precision"],
     ]
     if "refused" in row:
-        return "| " + " | ".join([*head, "", "", "", "", "", "", "refused: " + row["refused"].split(";")[0]]) + " |"
-    psnr = "" if row["psnr"] is None else f"{row['psnr']:.1f} dB"
-    timed = [f"{row[key]:.1f}" if row[key] is not None else "not run" for key in ("milliseconds", "own_milliseconds")]
-    errors = [f"{row[key]:.1e}" for key in ("largest", "mean")]
-    how = row["method"] if row["checked"] == "engine" else "built; errors are its graph's"
-    return "| " + " | ".join([*head, f"{row['megabytes']:.1f}", *timed, *errors, psnr, how]) + " |"
+        return "| " + " | ".join([*head, "", "", "", "", "", "refused: " + row["refused"].split(";")[0]]) + " |"
+    cells = [
+        f"{row['megabytes']:.1f}",
+        f"{row['milliseconds']:.1f} ({row['own_milliseconds']:.1f})" if row["milliseconds"] else "not run",
+        f"{row['largest']:.1e}",
+        f"{row['mean']:.1e}",
+        "" if row["psnr"] is None else f"{row['psnr']:.1f} dB",
+        (row["method"] or "nothing to fuse") if row["checked"] == "engine" else "errors are its graph's",
+    ]
+    return "| " + " | ".join([*head, *cells]) + " |"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,8 @@ from diptych.repository.repository import LocalModel, ModelRepository
 from diptych.repository.verify import sha256_of
 
 Progress = Callable[[str], None]
+# A graph that is made this many times as large, its weights written out, is only worth it where the time goes.
+_GROWN = 1.5
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,6 @@ class _Making:
     compiler: Compiler | None
     work: Path
     progress: Progress
-    errors: dict[str, Errors] = field(default_factory=dict)
 
     def make(self, keys: Sequence[BuildKey]) -> None:
         """Makes the graphs once, compares them, and finishes each key's build."""
@@ -130,7 +131,10 @@ class _Making:
         if made is None:
             self.progress(f"{source} computes with integers already and stays as it is")
             return None
-        self.errors[source] = made.errors
+        own = self.local.path(source).stat().st_size
+        if made.precision == "fp32" and source != material.main and made.path.stat().st_size > _GROWN * own:
+            self.progress(f"{source} keeps its weights in fewer bits and stays as it is")
+            return None
         require(source, made.errors, self.options.allowed)
         return made
 
