@@ -7,6 +7,7 @@ some of them and keeps the other rows of docs/engines.json. Engines for GPUs are
 import argparse
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -90,7 +91,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         *(_line(row) for row in rows),
         "",
-        *sorted({f"{row['when']}." for row in rows}),
+        *sorted({re.sub(", load [0-9.]+", "", row["when"]) + "." for row in rows}),
     ]
     text = path.read_text(encoding="utf-8")
     before, _, rest = text.partition(_BEGIN)

@@ -149,15 +149,17 @@ def draw(report: Mapping[str, Any], path: Path) -> None:
     names = list(dict.fromkeys(line["model"] for line in measured))
     figure, axes = pyplot.subplots(1, max(1, len(names)), figsize=(4.6 * max(1, len(names)), 3.6), squeeze=False)
     for name, axis in zip(names, axes[0], strict=False):
-        for way in WAYS:
+        for number, way in enumerate(WAYS):
             own = [line for line in measured if (line["model"], line["way"]) == (name, way)]
+            steps = [line["ms_per_step"] for line in own]
             if own:
-                axis.plot([line["batch"] for line in own], [line["ms_per_step"] for line in own], "o-", label=way)
-        axis.set(title=name, xlabel="pictures in a call", ylim=(0, None), xticks=BATCHES)
+                axis.plot([line["batch"] for line in own], steps, "o-", color=f"C{number}", label=way)
+        axis.set(title=name, xlabel="pictures in a call", xticks=BATCHES)
+        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)
     axes[0][0].set_ylabel("milliseconds a step")
-    axes[0][-1].legend(frameon=False)
+    axes[0][0].legend(frameon=False, loc="upper left")
     here = report["what"]
     toy = "toy sizes, says nothing of speed · " if report["toy"] else ""
     figure.suptitle(f"{toy}{here.get('gpu', 'CPU')} · {here['machine']}", fontsize=9, color="#555555")

@@ -19,6 +19,8 @@ from diptych.export.weights import store_weights
 
 # A fused graph that is further from the plain one than this computes something else.
 _SAME = 1e-3
+# A graph whose weights take more than this part of what they took is not one in 8 bits.
+_SMALLER = 0.7
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ def make_graph(
         candidate = model if method is None else to_integers(
             plain, samples, scratch, method=method, symmetric=for_tensorrt
         )  # fmt: skip
-        if method is not None and not is_quantized(candidate):
-            continue  # It has none of the operations that this method knows.
+        if method is not None and _weight_bytes(candidate) > _SMALLER * _weight_bytes(plain):
+            continue  # It has next to none of the operations that this method knows.
         errors = compare(expected, _run(candidate, samples, scratch))
         label = ", ".join([*([f"{method} int8"] if method else []), *([] if method else notes)])
         if best is None or errors.mean < best[0].mean:
@@ -118,3 +120,7 @@ def _raw(model: onnx.ModelProto) -> onnx.ModelProto:
         if not tensor.raw_data:
             tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
     return model
+
+
+def _weight_bytes(model: onnx.ModelProto) -> int:
+    return sum(onnx.numpy_helper.to_array(tensor).nbytes for tensor in model.graph.initializer)
