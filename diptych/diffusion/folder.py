@@ -70,7 +70,6 @@ def open_pipeline(
     present = [part for part in family.encoders if (directory / part / _GRAPH).is_file()] or list(family.encoders[:1])
     encoders = [_text_encoder(directory, part, graphs.open(part), family, denoiser) for part in present]
     vae = _read(directory, "vae_decoder/config.json")
-    scaling_factor = float(_value(vae, "scaling_factor", "vae_decoder/config.json"))
     return Pipeline(
         conditioner=Conditioner(
             encoders,
@@ -82,7 +81,7 @@ def open_pipeline(
             graphs.open("vae_decoder"),
             graphs.open("vae_encoder") if "vae_encoder" in index else None,
             channels=int(_value(vae, "latent_channels", "vae_decoder/config.json")),
-            scaling_factor=scaling_factor,
+            scaling_factor=float(_value(vae, "scaling_factor", "vae_decoder/config.json")),
             shift_factor=float(vae.get("shift_factor") or 0.0),
         ),
         schedules=ScheduleSettings(
