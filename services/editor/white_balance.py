@@ -16,6 +16,8 @@ _DARKEST, _BRIGHTEST = 40, 248
 _LOWEST, _HIGHEST = 0.8, 1.25
 # A cast below this is nobody's fault, and the light is left some of its colour: evenings are warm.
 _UNSEEN, _SHARE = 0.012, 0.65
+# Fewer nearly grey pixels than this cannot be told apart by tone.
+_FEWEST = 30
 
 
 def neutral_gains(sample: Pixels) -> Floats:
@@ -40,6 +42,23 @@ def neutral_gains(sample: Pixels) -> Floats:
     cast = to_oklab((1 / gains)[np.newaxis])[0]
     visible = float(np.clip((np.hypot(cast[1], cast[2]) - _UNSEEN) / _UNSEEN, 0, 1))
     sure = float(np.clip((share - _LEAST_SHARE) / (_ENOUGH - _LEAST_SHARE), 0, 1))
-    gains = gains ** (_SHARE * visible * sure)
+    gains = gains ** (_SHARE * visible * sure * _agreement(linear[grey], gains))
     balanced: Floats = gains / (gains @ LUMINANCE)
     return balanced
+
+
+def _agreement(greys: Floats, gains: Floats) -> float:
+    """How much of the cast that `gains` take off lies on dark, middle and bright greys alike, 0 to 1.
+
+    Light tints them all; what tints some of them, like fur or a blue sky, is the thing's own colour.
+    """
+    if len(greys) < _FEWEST:
+        return 0.0
+    cast = -np.log(gains)
+    length = float(cast @ cast)
+    if length < 1e-8:
+        return 0.0
+    tints = np.log(np.maximum(greys / greys.mean(axis=1, keepdims=True), 1e-3))
+    by_tone = tints[np.argsort(greys @ LUMINANCE, kind="stable")]
+    shares = [float(part.mean(axis=0) @ cast) / length for part in np.array_split(by_tone, 3)]
+    return float(np.clip(min(shares), 0, 1))

@@ -19,6 +19,7 @@ from services.editor.color_spaces import (
 from services.editor.context import EditContext
 from services.editor.faults import Faults
 from services.editor.selection import blend
+from services.editor.white_balance import neutral_gains
 
 _RANGES = {
     "exposure": (-5.0, 5.0), "contrast": (-1.0, 1.0), "highlights": (-1.0, 1.0), "shadows": (-1.0, 1.0),
@@ -31,6 +32,14 @@ _ROWS = 128
 _KNEE = 0.7
 # Gains at the ends of temperature and tint, as natural logarithms.
 _WARMEST, _MOST_MAGENTA = 0.4, 0.25
+
+# For `auto`, sRGB 0 to 1: where doubt ends and where certainty begins that too little light fell in (the brightest
+# tone), that a veil lies over all (the darkest), that too much fell in (the share of pixels clipped to white).
+_UNDER, _VEIL, _OVER, _CLIPPED = (0.82, 0.67), (0.1, 0.2), (0.015, 0.045), 250
+# The furthest black and white points, how much of the way there, what the brightest tone becomes.
+_BLACKEST, _BLACK_SHARE, _WHITEST, _FULL = 0.25, 0.8, 0.4, 0.97
+# Where the median goes, half of the way, and the limits of that.
+_MIDDLE, _GAMMAS = 0.45, (0.7, 1.25)
 
 
 @dataclass(frozen=True)
@@ -104,24 +113,30 @@ def correct(
 
 
 def decide(image: Pixels) -> Automatic:
-    """A gentle correction: half of the colour cast off, black and white points, mid-tones towards the middle."""
+    """A careful correction: a sure cast off; tones moved only where too little or too much light, or a veil, shows.
+
+    Black, white and middle of a well exposed picture are the photographer's, however dark or bright it is.
+    """
     sample = visible_sample(image)
     if len(sample) < 16:
         return Automatic()
-    linear = LINEAR_OF_BYTE[sample]
-    inside = (sample.max(axis=1) < 250) & (sample.max(axis=1) > 8)
-    gains = np.ones(3, np.float32)
-    if inside.any():
-        # Shades of grey (Finlayson 2004): bright pixels speak louder about the light than dark ones.
-        light = np.mean(linear[inside] ** 4, axis=0) ** 0.25
-        gains = ((light.mean() / np.maximum(light, 1e-4)) ** 0.5).clip(0.85, 1.2)
-        gains = gains / (gains @ LUMINANCE)
-    tones = to_encoded(np.minimum(linear * gains, 1)) @ LUMINANCE
-    low, high = (float(value) for value in np.percentile(tones, (0.5, 99.5)))
-    black, white = min(low, 0.12), max(high, 0.5)
+    gains = neutral_gains(sample)
+    linear = np.minimum(LINEAR_OF_BYTE[sample] * gains, 1)
+    tones = to_encoded(linear @ LUMINANCE)
+    # A saturated colour is as bright as its strongest channel lets it become.
+    low, high = float(np.percentile(tones, 0.5)), float(np.percentile(to_encoded(linear.max(axis=1)), 99.5))
+    under, over = _sure(high, *_UNDER), _sure(float((sample.min(axis=1) >= _CLIPPED).mean()), *_OVER)
+    black = min(low, _BLACKEST) * _BLACK_SHARE * max(_sure(low, *_VEIL), over)
+    white = 1 - under * (1 - max(high / _FULL, _WHITEST))
     middle = float(np.median(((tones - black) / (white - black)).clip(0.02, 0.98)))
-    gamma = float(np.clip((np.log(middle) / np.log(0.45)) ** 0.5, 0.75, 1.25))
+    gamma = float(np.clip((np.log(middle) / np.log(_MIDDLE)) ** 0.5, *_GAMMAS))
+    gamma **= under if gamma > 1 else max(under, over)
     return Automatic((float(gains[0]), float(gains[1]), float(gains[2])), black, white, gamma)
+
+
+def _sure(value: float, unsure: float, sure: float) -> float:
+    """0 for a value not past `unsure`, 1 past `sure`, between them in between."""
+    return float(np.clip((value - unsure) / (sure - unsure), 0, 1))
 
 
 def _curves(parameters: Parameters, automatic: Automatic) -> Floats:

@@ -21,6 +21,8 @@ _DARK, _BRIGHT = 0.36, 0.62
 # How far towards there it is moved, and the limits of what is moved at all.
 _SHARE = 0.75
 _MOST_LIFT, _LEAST_LIFT = 4.0, -0.5
+# How much of the darkness stays that is meant.
+_KEPT = 0.75
 # Black and white points no further in than this; beyond them nearly nothing lies.
 _BLACKEST, _WHITEST = 0.35, 0.45
 # Noise below this is left alone here; gently means that some grain stays.
@@ -76,10 +78,11 @@ def decide(image: Pixels) -> Relight:
     tones = to_encoded(linear @ LUMINANCE)
     # A saturated colour is as bright as its strongest channel lets it become.
     strongest = to_encoded(linear.max(axis=1))
-    black, white = _points(float(np.percentile(tones, 0.5)), float(np.percentile(strongest, 99.5)))
+    highest = float(np.percentile(strongest, 99.5))
+    black, white = _points(float(np.percentile(tones, 0.5)), highest)
     spread = ((tones - black) / (white - black)).clip(0, 1)
     bright = (float(np.percentile(strongest, 95)) - black) / (white - black)
-    lift = _lift(float(np.median(spread)), bright)
+    lift = _lift(float(np.median(spread)), bright, highest)
     lifted = (1 + lift) * spread / (1 + lift * spread)
     flatness = float(np.clip(1 - lifted.std() / _FLAT, 0, 1))
     dullness = _dullness(linear)
@@ -101,18 +104,18 @@ def _points(low: float, high: float) -> tuple[float, float]:
     return (black if low > 0.02 else 0.0), (white if high < 0.96 else 1.0)
 
 
-def _lift(middle: float, bright: float) -> float:
+def _lift(middle: float, bright: float, highest: float) -> float:
     """How much to bend the tones so that the median comes near to where it belongs.
 
-    A bright subject before a dark ground is meant so, and keeps most of it; where nothing is bright, too little light
-    fell in.
+    A bright subject or small lights before a dark ground are meant so, and keep most of it; where nothing is bright,
+    too little light fell in.
     """
     wanted = float(np.clip(middle, _DARK, _BRIGHT))
     wanted = middle + _SHARE * (wanted - middle)
     middle = float(np.clip(middle, 0.02, 0.98))
     lift = (wanted - middle) / (middle * (1 - wanted))
-    meant = float(np.clip((bright - 0.7) / 0.25, 0, 1)) if lift > 0 else 0.0
-    return float(np.clip(lift * (1 - 0.65 * meant), _LEAST_LIFT, _MOST_LIFT))
+    meant = float(np.clip(max((bright - 0.7) / 0.25, (highest - 0.65) / 0.2), 0, 1)) if lift > 0 else 0.0
+    return float(np.clip(lift, _LEAST_LIFT, _MOST_LIFT)) * (1 - _KEPT * meant)
 
 
 def _dullness(linear: Floats) -> float:

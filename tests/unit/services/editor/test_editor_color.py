@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from diptych.images import Pixels
 from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, from_oklab, to_encoded, to_linear, to_oklab
 from services.editor.operations.color_correct import Parameters, correct, decide
 from services.editor.selection import blend
+from services.editor.white_balance import neutral_gains
 
 PIXELS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([3, 4])))
 
@@ -97,15 +100,39 @@ def test_hue_turns_and_colour_tints_at_the_same_lightness() -> None:
     assert change((255, 255, 255), color=(255, 0, 0)).min() >= 253 and change((0, 0, 0), color=(255, 0, 0)).max() <= 2
 
 
-def test_auto_takes_a_cast_and_a_veil_off_and_leaves_a_good_picture_nearly_alone() -> None:
-    good = np.random.default_rng(3).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    kept = correct(good, Parameters(auto=True), decide(good))
-    assert np.abs(kept.astype(int) - good).mean() < 12
-    dull = (60 + good * 0.4 * np.array([1.1, 1.0, 0.7])).astype(np.uint8)
-    mended = correct(dull, Parameters(auto=True), decide(dull))
-    assert mended.std() > dull.std() * 1.3
-    cast, left = (np.ptp(one.reshape(-1, 3).mean(axis=0)) for one in (dull, mended))
-    assert left < cast
+def mended(photo: Pixels) -> Pixels:
+    return correct(photo, Parameters(auto=True), decide(photo))
+
+
+def distance(one: Pixels, other: Pixels) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+def test_auto_takes_a_cast_darkness_and_a_veil_off() -> None:
+    photo = np.ascontiguousarray(skimage.data.astronaut()[::3, ::3])
+    for worse, left in (
+        (correct(photo, Parameters(temperature=0.4)), 0.7),
+        (correct(photo, Parameters(exposure=-1.5)), 0.3),
+        ((70 + photo * 0.6).astype(np.uint8), 0.75),
+    ):
+        assert distance(mended(worse), photo) < left * distance(worse, photo)
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "rocket"])
+def test_auto_leaves_a_good_photograph_nearly_alone(name: str) -> None:
+    photo = np.ascontiguousarray(getattr(skimage.data, name)()[::3, ::3])
+    assert distance(mended(photo), photo) < 2.5
+
+
+def test_one_coloured_thing_is_no_light() -> None:
+    # Grey in the dark and in the middle, and a pale blue sky.
+    tones = np.repeat(np.linspace(50, 240, 60)[np.newaxis], 60, axis=0)
+    photo = np.repeat(tones[..., np.newaxis], 3, axis=2)
+    photo[:, 40:] *= (0.94, 1, 1.06)
+    assert neutral_gains(photo.clip(0, 247).astype(np.uint8).reshape(-1, 3)) == pytest.approx(1, abs=0.01)
+    warm = (tones[..., np.newaxis] * np.array([1.05, 1, 0.9])).clip(0, 247).astype(np.uint8)
+    gains = neutral_gains(warm.reshape(-1, 3))
+    assert gains[2] > 1.05 and gains[0] < 0.98
 
 
 @settings(deadline=None, max_examples=80)
