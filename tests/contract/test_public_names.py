@@ -174,4 +174,4 @@ def test_the_commands_and_their_options_are_these() -> None:
     (models,) = app.registered_groups
     assert models.name == "models"
     names = {info.name or info.callback.__name__ for info in models.typer_instance.registered_commands}
-    assert names == {"list", "pull", "import", "verify", "bench", "remove"}
+    assert names == {"list", "pull", "import", "build", "verify", "bench", "remove"}
