@@ -21,6 +21,7 @@ _FLATTEST, _STEEPEST = 0.35, 2.2
 _SMOOTH = 6.0
 # A picture stays legible, however dark or bright the other is.
 _MOST_SHIFT = 0.25
+_DARKEST, _BRIGHTEST = 0.36, 0.86
 # Centres of the zones in Oklab lightness.
 _ZONES: Floats = np.array([0.2, 0.5, 0.8], np.float32)
 # The least weight of a zone in which its colours are trusted, as a share of the picture.
@@ -56,6 +57,7 @@ def find_match(image: Pixels, reference: Pixels) -> Match | None:
     if min(len(one) for one in samples) < 16:
         return None
     own, wanted = (to_oklab(LINEAR_OF_BYTE[one]) for one in samples)
+    wanted = _legible(wanted)
     curve = _tone_curve(own[:, 0], wanted[:, 0])
     own[:, 0] = np.interp(own[:, 0], np.linspace(0, 1, _LEVELS), curve)
     whole = _colors(own, wanted, None)
@@ -103,9 +105,32 @@ def _tone_curve(own: Floats, wanted: Floats) -> Floats:
     slopes = np.clip(np.diff(smooth) * (_LEVELS - 1), _FLATTEST, _STEEPEST)
     curve = np.concatenate([[0.0], np.cumsum(slopes) / (_LEVELS - 1)])
     middle = float(np.interp(np.median(own), levels, curve))
-    curve += np.clip(np.median(wanted) - middle, -_MOST_SHIFT, _MOST_SHIFT)
+    curve = _shifted(curve.clip(0, 1), float(np.clip(np.median(wanted) - middle, -_MOST_SHIFT, _MOST_SHIFT)))
     result: Floats = curve.clip(0, 1).astype(np.float32)
     return result
+
+
+def _shifted(curve: Floats, shift: float) -> Floats:
+    """The curve higher or lower, less and less towards the end that it would run into: no tones are cut off there."""
+    if not shift:
+        return curve
+    room = (1 - curve if shift > 0 else curve) / (abs(shift) / (1 - _FLATTEST))
+    moved = curve + shift * np.minimum(room, 1)
+    smooth: Floats = cv2.GaussianBlur(moved[np.newaxis], (0, 0), _SMOOTH, borderType=cv2.BORDER_REPLICATE)[0]
+    return smooth
+
+
+def _legible(lab: Floats) -> Floats:
+    """(N, 3): a reference as if it were exposed so that its middle can be told from black and from white."""
+    middle = float(np.median(lab[:, 0]).clip(0.02, 0.98))
+    target = float(np.clip(middle, _DARKEST, _BRIGHTEST))
+    if target == middle:
+        return lab
+    bend = (target - middle) / (middle * (1 - target))
+    light = lab[:, :1].clip(0, 1)
+    bent = (1 + bend) * light / (1 + bend * light)
+    gain = np.minimum(bent / np.maximum(light, 1e-3), _STRONGEST)
+    return np.concatenate([bent, lab[:, 1:] * gain], axis=1).astype(np.float32)
 
 
 def _colors(own: Floats, wanted: Floats, weights: tuple[Floats, Floats] | None) -> tuple[Floats, Floats]:

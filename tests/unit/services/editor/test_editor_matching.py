@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -72,3 +73,17 @@ def test_outside_a_selection_every_bit_stays(data: st.DataObject, pixels: np.nda
     assert np.array_equal(bound[mask == 0], pixels[mask == 0])
     assert np.array_equal(bound[mask == 1], free[mask == 1])
     assert np.array_equal(bound[..., 3:], pixels[..., 3:])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.03])
+def test_a_nearly_black_reference_leaves_the_picture_legible(share: float) -> None:
+    photo = np.ascontiguousarray(skimage.data.astronaut()[::3, ::3])
+    dark = (skimage.data.coffee() * share).astype(np.uint8)
+    match = find_match(photo, dark)
+    assert match is not None
+    made = to_oklab(LINEAR_OF_BYTE[recolor(photo, match, 1.0)])[..., 0]
+    own = to_oklab(LINEAR_OF_BYTE[photo])[..., 0]
+    # Darker, but neither sunk nor flat: the middle is seen, shadows still rise from black.
+    assert 0.25 < np.median(made) < np.median(own) - 0.1
+    assert np.diff(match.curve[::16]).min() > 0
+    assert made.std() > 0.3 * own.std()
