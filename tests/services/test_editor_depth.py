@@ -62,3 +62,27 @@ async def test_kinds_without_a_model_say_what_to_do(tmp_path: Path) -> None:
         assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
         assert "diptych models pull blazeface" in str(caught.value.details())
         assert not (await analyze(channel, house.picture())).faces
+
+
+async def test_blur_follows_depth(tmp_path: Path) -> None:
+    """Red is near to the model, what is dark the subject to the matte: the left is as near as the subject."""
+    house.write_models(tmp_path)
+    pixels = np.random.default_rng(4).integers(170, 256, (96, 144, 3), dtype=np.uint8)
+    pixels[..., 0] = 255
+    pixels[:, :72, 0] = 200
+    pixels[40:96, 60:72] = (200, 0, 0)
+    spec = editor_pb2.EditSpec(image=to_message(pixels))
+    spec.operations.add().blur_background.radius = 6
+    request = editor_pb2.EditImageRequest(spec=spec)
+    roughness = {}
+    for name in ("guessed", "seen"):
+        if name == "seen":
+            add_depth(tmp_path, "high")
+        async with house.editor(tmp_path, cache=tmp_path) as (_, channel):
+            response = await editor_pb2_grpc.EditorServiceStub(channel).EditImage(request)
+        made = from_message(response.image, field="image").astype(float)
+        sides = made[8:30, 4:40, 1], made[8:30, 100:140, 1]
+        roughness[name] = [np.abs(np.diff(side, axis=1)).mean() for side in sides]
+    assert "mine" in [model.name for model in response.records[0].models]
+    assert roughness["guessed"][0] == pytest.approx(roughness["guessed"][1], rel=0.3)
+    assert roughness["seen"][0] > 2 * roughness["seen"][1]

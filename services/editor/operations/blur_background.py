@@ -1,5 +1,6 @@
 """Blurs what lies behind the subject, more where it is further away."""
 
+import asyncio
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,10 +8,14 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
+from services.editor.edges import bleed
 from services.editor.faults import Faults
 from services.editor.foreground import subject_colors
+from services.editor.layers import behind
 from services.editor.lens_blur import defocused
 from services.editor.matting import DEFAULT_MODEL, box_of, find_subject
+from services.editor.models import DEPTH
+from services.editor.seeing.depth import find_depth
 from services.editor.selection import blend
 
 _MOST_RADIUS = 200.0
@@ -47,25 +52,34 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     context.method("lens-blur", "opencv")
     if radius < 0.5:
         return image
-    blurred = await context.compute(refocus, image, matte, radius)
+    away = await _distance(image, matte, context)
+    blurred = await context.compute(refocus, image, matte, radius, away)
     return blurred if context.selection is None else await context.compute(blend, image, blurred, context.selection)
 
 
-def refocus(image: Pixels, matte: Mask, radius: float) -> Pixels:
-    """(H, W, 3|4): sharp where `matte` is 1, else blurred by up to `radius` pixels."""
+async def _distance(image: Pixels, matte: Mask, context: EditContext) -> Mask:
+    """How far all is from the plane in focus: as a model for depth sees it if there is one, else a guess."""
+    models = await asyncio.to_thread(context.models.ready, DEPTH)
+    if not models:
+        return await context.compute(distance_behind, matte)
+    depth = await find_depth(image, context, models[0])
+    return await context.compute(distance_by_depth, depth, matte)
+
+
+def refocus(image: Pixels, matte: Mask, radius: float, away: Mask) -> Pixels:
+    """(H, W, 3|4): sharp where `matte` is 1, else blurred by up to `radius` pixels, as far as `away` 0..1 says."""
     colors = np.ascontiguousarray(image[..., :3])
     # What the matte even grazes is mixed with the subject: it would bring a halo along.
     seen: Mask = np.where(matte < 0.1, 1 - matte, 0).astype(np.float32)
     if image.shape[2] == 4:
         seen *= image[..., 3] / np.float32(255)
     levels = [colors, *(defocused(colors, seen, radius * step) for step in _STEPS[1:])]
-    depth = distance_behind(matte)
     front = subject_colors(image, matte)
     result = image.copy()
     for top in range(0, image.shape[0], _ROWS):
         rows = slice(top, top + _ROWS)
         share = matte[rows, :, np.newaxis]
-        behind = _between([level[rows] for level in levels], depth[rows])
+        behind = _between([level[rows] for level in levels], away[rows])
         result[rows, :, :3] = np.rint(front[rows] * share + behind * (1 - share))
     return result
 
@@ -90,6 +104,20 @@ def distance_behind(matte: Mask) -> Mask:
     # Smooth at both ends.
     smooth: Mask = (far * far * (3 - 2 * far)).astype(np.float32)
     return smooth
+
+
+def distance_by_depth(depth: Pixels, matte: Mask) -> Mask:
+    """(H, W) 0..1 from depth, (H, W) uint8, near is bright: the difference from the subject's, 1 where it is greatest.
+
+    Depth of this kind is one over the distance, and a lens blurs in proportion to just that.
+    """
+    subject = matte >= 0.5
+    focus = float(np.median(depth[subject])) if subject.any() else float(depth.max())
+    # A network's edges are soft: what is right behind the subject has the depth of what is beside it.
+    seen = np.where(behind(matte), 0, 255).astype(np.uint8)
+    ground = bleed(np.dstack([depth, depth, depth, seen]))[..., 0].astype(np.float32) if seen.any() else depth
+    difference: Mask = np.abs(ground - np.float32(focus)).astype(np.float32)
+    return difference / np.float32(max(float(difference.max()), 1.0))
 
 
 def _between(levels: list[Pixels], depth: Mask) -> np.ndarray:

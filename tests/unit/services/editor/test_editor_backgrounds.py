@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.editor.harmonize import grain_of, harmonized, tone_of, with_grain
 from services.editor.lens_blur import defocused, disc
-from services.editor.operations.blur_background import distance_behind, refocus
+from services.editor.operations.blur_background import distance_behind, distance_by_depth, refocus
 from services.editor.operations.replace_background import Gradient, cover, gradient, lay_on
 
 RED, BLUE = (220, 30, 30), (20, 40, 200)
@@ -56,7 +56,7 @@ def test_the_subject_stays_sharp_and_what_is_behind_goes_soft_without_a_halo() -
     pixels[..., 0] //= 4
     matte = disc_matte(120, 160, 30)
     pixels[matte > 0.5] = RED
-    result = refocus(pixels, matte, 12)
+    result = refocus(pixels, matte, 12, distance_behind(matte))
     assert np.array_equal(result[matte == 1], pixels[matte == 1])
     behind = matte == 0
     assert result[:20, :, 1].std() < pixels[:20, :, 1].std() / 3
@@ -77,7 +77,7 @@ def test_what_stands_near_is_less_out_of_focus_than_what_is_far() -> None:
 def test_alpha_stays_when_the_background_blurs() -> None:
     pixels, matte = subject_on_ground()
     alpha = np.random.default_rng(1).integers(0, 256, (120, 160, 1), dtype=np.uint8)
-    result = refocus(np.concatenate([pixels, alpha], axis=2), matte, 6)
+    result = refocus(np.concatenate([pixels, alpha], axis=2), matte, 6, distance_behind(matte))
     assert np.array_equal(result[..., 3:], alpha)
 
 
@@ -147,3 +147,17 @@ def test_grain_is_measured_and_added_as_asked(sigma: float) -> None:
     assert abs(float(noisy.astype(float).std()) - sigma) < 0.15 * sigma
     assert abs(grain_of(noisy) - sigma) < 0.35 * sigma
     assert np.array_equal(noisy, with_grain(flat, sigma))
+
+
+def test_depth_tells_what_is_out_of_focus() -> None:
+    matte = np.zeros((90, 120), np.float32)
+    matte[30:90, 50:70] = 1
+    # The ground comes nearer downwards; the network's edge around the subject is soft.
+    depth = np.repeat(np.linspace(0, 240, 90)[:, np.newaxis], 120, axis=1).astype(np.uint8)
+    depth[28:, 48:72] = 160
+    away = distance_by_depth(depth, matte)
+    assert away[0, 10] == away.max() == 1
+    assert away[60, 10] < 0.05 < away[89, 10] < away[20, 10]
+    assert away[29, 60] == pytest.approx(away[29, 10], abs=0.15), "no sharp rim behind the subject"
+    flat = distance_by_depth(np.full((90, 120), 90, np.uint8), matte)
+    assert not flat.any(), "all at one distance is all in focus"
