@@ -79,7 +79,7 @@ class OnnxEngine:
                 f"this ONNX Runtime has no {', '.join(missing) or 'provider'}; it has {', '.join(available)}",
                 reason="PROVIDER_MISSING",
             )
-        session = _open(path, threads, wanted)
+        session = _open(path, threads, wanted, keep_memory)
         self.precision: Precision = precision
         self.provider: str = session.get_providers()[0]
         if self.provider != wanted[0][0]:
@@ -122,11 +122,10 @@ class OnnxEngine:
         return Held(array, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0))
 
     def _run_options(self) -> onnxruntime.RunOptions | None:
-        if self._keep_memory:
+        if self._keep_memory or self._device == "cpu":
             return None
         options = onnxruntime.RunOptions()
-        device = "cpu" if self._device == "cpu" else "gpu"
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", f"{device}:0")
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "gpu:0")
         return options
 
     def close(self) -> None:
@@ -134,9 +133,9 @@ class OnnxEngine:
         self._session = self._fixed = None
 
 
-def _open(path: Path, threads: int, wanted: Sequence[Provider]) -> onnxruntime.InferenceSession:
+def _open(path: Path, threads: int, wanted: Sequence[Provider], keep_memory: bool) -> onnxruntime.InferenceSession:
     """A session of the file on the wanted providers."""
-    options = _options(threads)
+    options = _options(threads, keep_memory)
     try:
         if wanted[0][0] == RTX:  # A plugin takes devices instead of a name.
             options.add_provider_for_devices(rtx_devices(), wanted[0][1])
@@ -146,7 +145,7 @@ def _open(path: Path, threads: int, wanted: Sequence[Provider]) -> onnxruntime.I
         if replays(wanted):
             # A provider that cannot run every node refuses to record a graph; without recording it hands them on.
             _LOG.warning("%s cannot record %s as a CUDA graph", wanted[0][0], path.name)
-            return _open(path, threads, [(name, _without_replay(settings)) for name, settings in wanted])
+            return _open(path, threads, [(name, _without_replay(settings)) for name, settings in wanted], keep_memory)
         raise DataCorrupted(
             f"{path.name} is not a graph that ONNX Runtime can load; pull its model again",
             reason="UNREADABLE_GRAPH",
@@ -181,8 +180,10 @@ def _without_replay(settings: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options(threads: int, keep_memory: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
+    # Without an arena intermediate results go back to the system one by one: quicker than shrinking it after each run.
+    options.enable_cpu_mem_arena = keep_memory
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     # Spinning threads of an idle session take whole cores from the sessions that work.
