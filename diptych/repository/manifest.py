@@ -1,6 +1,7 @@
 """A model's manifest: what it is, whose it is, which bytes it consists of and where they come from."""
 
 import hashlib
+import math
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -233,10 +234,18 @@ class Tensors(_Table):
 
 
 class Preview(_Table):
-    """A linear map from latents (C) to colours (3), 0 to 1, that previews are drawn with."""
+    """A linear map from latents (C) to colours, 0 to 1, that previews are drawn with: three numbers a cell, or three
+    for each of its n x n points, row by row."""
 
-    weights: tuple[tuple[float, float, float], ...]
-    bias: tuple[float, float, float]
+    weights: Annotated[tuple[tuple[float, ...], ...], Field(min_length=1)]
+    bias: Annotated[tuple[float, ...], Field(min_length=3)]
+
+    @model_validator(mode="after")
+    def _points_make_a_square(self) -> Self:
+        points = math.isqrt(len(self.bias) // 3)
+        if len(self.bias) != 3 * points * points or {len(row) for row in self.weights} != {len(self.bias)}:
+            raise ValueError("give bias and every row of weights three numbers for each of n x n points")
+        return self
 
 
 class Manifest(_Table):
