@@ -28,8 +28,8 @@ _PREFACE = """Written by `python -m training.intent.evaluate` on {date}, {machin
 None of these sets was trained on. *Our own goals* (`tests/unit/services/orchestrator/intent/goals.txt`) were written
 before the rules of order and limits, without a look at the model's answers; those rules were then written with its
 errors in view. They are harder than most: many steps, turned orders, limits, other languages. The *labelled goals* are
-other people's; they guided development. The confidence was calibrated on neither, but on goals from templates that a
-twin of the head had not seen."""
+other people's; they guided development. The confidence was calibrated on neither, but with the head before this one, on
+goals from templates that a twin of it had not seen."""
 
 
 @dataclass(frozen=True)
