@@ -182,7 +182,7 @@ def _without_replay(settings: dict[str, str]) -> dict[str, str]:
 
 def _options(threads: int, keep_memory: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    # Without an arena intermediate results go back to the system one by one: quicker than shrinking it after each run.
+    # Without an arena intermediate results go back to the system one by one: less at the peak than shrinking it after.
     options.enable_cpu_mem_arena = keep_memory
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
