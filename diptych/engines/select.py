@@ -35,7 +35,8 @@ class Variant:
 
     `target` is the compute capability that an engine is for, empty for ONNX. `checked`: whether the engine itself was
     compared with the model, or only the graph that it was built from. `speedup` is the model's time by the build's,
-    measured with `provider`.
+    measured with `provider`. `company_error` is how far rows that share a call were from themselves alone, as a part of
+    the range; None where that was not measured.
     """
 
     engine: str
@@ -46,6 +47,7 @@ class Variant:
     provider: str = ""
     speedup: float = 1.0
     files: Mapping[str, Built] = field(default_factory=dict)
+    company_error: float | None = None
 
 
 def choose_variant(variants: Iterable[Variant], machine: Machine, choice: EngineChoice = "auto") -> Variant | None:

@@ -41,6 +41,7 @@ def variant_of(folder: Path, build: Build) -> Variant:
         provider=build.provider,
         speedup=own / now if own and now else 1.0,
         files={part.source: _built(part, folder, build.key.engine) for part in build.parts},
+        company_error=max((part.company_error for part in build.parts if part.company_error is not None), default=None),
     )
 
 

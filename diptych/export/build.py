@@ -19,6 +19,7 @@ from diptych.export.build_compare import (
     Errors,
     Tolerance,
     answers,
+    company_error,
     compare,
     require,
     require_pictures,
@@ -181,16 +182,17 @@ class _Making:
         path = f"{Path(graph.source).parent}/model.engine".removeprefix("./")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(engine.content)
-        errors = graph.errors
+        errors, company = graph.errors, None
         if key.target == this_machine().gpu:
             opened = open_engine(
                 self.local.path(graph.source),
                 built=Built(folder / path, key.engine, graph.precision, (engine.inputs, engine.outputs)),
             )
             errors = compare(material.answers[graph.source], answers(opened, material.samples[graph.source]))
+            company = company_error(opened, material.samples[graph.source])
             opened.close()
             require(f"{graph.source} for {key.target}", errors, self.options.allowed)
-        return _part(graph, folder, path, errors, engine.inputs, engine.outputs)
+        return _part(graph, folder, path, errors, company, engine.inputs, engine.outputs)
 
     def _time(
         self, parts: Sequence[BuiltPart], folder: Path, key: BuildKey, material: Material
@@ -279,7 +281,7 @@ def _stored(graph: MadeGraph, folder: Path) -> BuiltPart:
     path.parent.mkdir(parents=True, exist_ok=True)
     for file in graph.path.parent.iterdir():  # Copied, for several builds may hold it.
         shutil.copyfile(file, path.parent / file.name)
-    return _part(graph, folder, graph.source, graph.errors)
+    return _part(graph, folder, graph.source, graph.errors, graph.company)
 
 
 def _part(
@@ -287,6 +289,7 @@ def _part(
     folder: Path,
     path: str,
     errors: Errors,
+    company: float | None,
     inputs: tuple[TensorSpec, ...] = (),
     outputs: tuple[TensorSpec, ...] = (),
 ) -> BuiltPart:
@@ -303,6 +306,7 @@ def _part(
         bytes=(folder / path).stat().st_size + (weights.stat().st_size if beside else 0),
         max_error=errors.largest,
         mean_error=errors.mean,
+        company_error=company,
         inputs=_entries(inputs),
         outputs=_entries(outputs),
     )

@@ -10,7 +10,7 @@ from diptych.engines import open_engine
 from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.fake import fake_of
 from diptych.errors import DiptychError, FailedPrecondition
-from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, compare
+from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, company_error, compare
 from diptych.export.build_graph import fuse, is_quantized, simplify
 from diptych.export.build_inputs import Inputs
 from diptych.export.build_material import Material
@@ -25,7 +25,10 @@ _SMALLER = 0.7
 
 @dataclass(frozen=True)
 class MadeGraph:
-    """`source`, a file of the model, made anew at `path`. `shapes`: its inputs and outputs by name."""
+    """`source`, a file of the model, made anew at `path`. `shapes`: its inputs and outputs by name.
+
+    `company`: how far rows that share a call are from the same rows alone; None where that is not known.
+    """
 
     source: str
     path: Path
@@ -33,6 +36,7 @@ class MadeGraph:
     method: str
     errors: Errors
     shapes: dict[str, TensorSpec]
+    company: float | None
 
 
 def make_graph(
@@ -61,28 +65,34 @@ def make_graph(
     methods: tuple[Method | None, ...] = (None,)
     if precision == "int8":
         methods = ("static",) if for_tensorrt else ("static", "dynamic")
-    best: tuple[Errors, str, onnx.ModelProto] | None = None
+    best: tuple[Errors, str, onnx.ModelProto, float | None] | None = None
     for method in methods:
         candidate = model if method is None else to_integers(
             plain, samples, scratch, method=method, symmetric=for_tensorrt
         )  # fmt: skip
         if method is not None and _weight_bytes(candidate) > _SMALLER * _weight_bytes(plain):
             continue  # It has next to none of the operations that this method knows.
-        errors = compare(expected, _run(candidate, samples, scratch))
+        found, company = _run(candidate, samples, scratch)
+        if method is not None and company:
+            continue  # Scales found in every run are those of all rows: one caller would change another's picture.
+        errors = compare(expected, found)
         label = ", ".join([*([f"{method} int8"] if method else []), *([] if method else notes)])
         if best is None or errors.mean < best[0].mean:
-            best = errors, label, candidate
+            best = errors, label, candidate, company
         if errors.largest <= allowed.largest and errors.mean <= allowed.mean:
             break
     if best is None:
-        raise FailedPrecondition(f"{source} has nothing that can be computed in 8 bits", reason="BUILD_DIFFERS")
-    errors, label, model = best
+        raise FailedPrecondition(
+            f"{source} has nothing that can be computed in 8 bits with each row for itself; try another precision",
+            reason="BUILD_DIFFERS",
+        )
+    errors, label, model, company = best
     kept = folder / "kept"
     kept.mkdir()
     store_weights(_raw(model), kept / "model.onnx")
     fake = fake_of(kept / "model.onnx")
     shapes = {spec.name: spec for spec in (*fake.inputs, *fake.outputs)}
-    return MadeGraph(source, kept / "model.onnx", precision, label, errors, shapes)
+    return MadeGraph(source, kept / "model.onnx", precision, label, errors, shapes, company)
 
 
 def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[onnx.ModelProto, list[str]]:
@@ -91,7 +101,7 @@ def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tup
     fused.CopyFrom(model)
     counts = fuse(fused, samples[0], work)
     try:
-        errors = compare(_run(model, samples[:1], work), _run(fused, samples[:1], work))
+        errors = compare(_run(model, samples[:1], work)[0], _run(fused, samples[:1], work)[0])
     except DiptychError:
         return model, []
     if errors.largest > _SAME:
@@ -99,14 +109,15 @@ def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tup
     return fused, [f"{count} {name}" for name, count in counts.items()]
 
 
-def _run(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> list[Outputs]:
+def _run(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[list[Outputs], float | None]:
+    """Its answers, and how far rows in company are from themselves alone."""
     path = work / "run.onnx"
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     onnx.save(copy, path, save_as_external_data=True, location="run.bin", size_threshold=1024)
     try:
         engine = open_engine(path, choice="onnx", keep_memory=False)
-        found = answers(engine, samples)
+        found = answers(engine, samples), company_error(engine, samples)
         engine.close()
         return found
     finally:

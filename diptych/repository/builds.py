@@ -18,7 +18,7 @@ from diptych.repository.verify import check_hash
 
 BUILD_FILE = "build.toml"
 # Raised when the same options come to make other files, so that older builds are not taken for them.
-FORMAT = 1
+FORMAT = 2
 Range = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 
 
@@ -50,7 +50,8 @@ class BuildKey(_Table):
 class BuiltPart(_Table):
     """One file of the build, what it stands for, and how far its outputs are from that.
 
-    Errors are parts of the largest number in the reference's answer. `method` says how it was made.
+    Errors are parts of the largest number in the reference's answer. `method` says how it was made. `company_error` is
+    how far rows that share a call are from the same rows alone; none where the engine was not run or takes no company.
     """
 
     source: ModelPath
@@ -64,6 +65,7 @@ class BuiltPart(_Table):
     bytes: int
     max_error: float
     mean_error: float
+    company_error: float | None = None
     inputs: tuple[TensorEntry, ...] = ()
     outputs: tuple[TensorEntry, ...] = ()
 

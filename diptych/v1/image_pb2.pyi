@@ -375,6 +375,7 @@ class ModelRef(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    BATCH_TOLERANCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in the repository, such as "span-x4"; for MODEL_KIND_ALGORITHM the method, such as "lanczos"."""
     version: _builtins.str
@@ -387,6 +388,10 @@ class ModelRef(_message.Message):
     """What executed it, such as "onnxruntime", "tensorrt", "fake", "pillow"."""
     precision: _builtins.str
     """Number type of the weights, such as "fp32", "fp16", "int8". Empty for MODEL_KIND_ALGORITHM."""
+    batch_tolerance: _builtins.float
+    """How far a result in company may be from the same result alone, as a part of the range of the denoiser's answers: 0 when no bit differs,
+    as on a CPU; elsewhere what was measured when the engine was built. Unset where it is not known, and for models that are not generative.
+    """
     def __init__(
         self,
         *,
@@ -396,12 +401,15 @@ class ModelRef(_message.Message):
         kind: Global___ModelKind.ValueType = ...,
         engine: _builtins.str = ...,
         precision: _builtins.str = ...,
+        batch_tolerance: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_batch_tolerance", b"_batch_tolerance", "batch_tolerance", b"batch_tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "engine", b"engine", "kind", b"kind", "name", b"name", "precision", b"precision", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_batch_tolerance", b"_batch_tolerance", "batch_tolerance", b"batch_tolerance", "digest", b"digest", "engine", b"engine", "kind", b"kind", "name", b"name", "precision", b"precision", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__batch_tolerance: _TypeAlias = _typing.Literal["batch_tolerance"]  # noqa: Y015
+    _WhichOneofArgType__batch_tolerance: _TypeAlias = _typing.Literal["_batch_tolerance", b"_batch_tolerance"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__batch_tolerance) -> _WhichOneofReturnType__batch_tolerance | None: ...
 
 Global___ModelRef: _TypeAlias = ModelRef  # noqa: Y015
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
+from diptych.engines.providers import CPU
 from diptych.engines.select import EngineChoice
 from diptych.engines.variants import variant_for
 from diptych.errors import InvalidRequest, ModelNotFound, ModelNotPulled
@@ -211,6 +212,10 @@ class GeneratorModels:
             built=variant.files if variant else None,
         )
         ref = model_ref(local.manifest, digest=local.digest, engine=pipeline.engine_name, precision=pipeline.precision)
+        if all(engine.provider == CPU for engine in pipeline.engines.values()):
+            ref.batch_tolerance = 0
+        elif variant is not None and variant.company_error is not None:
+            ref.batch_tolerance = variant.company_error
         began = time.monotonic()
         pipeline.warm_up()
         seconds = time.monotonic() - began

@@ -68,7 +68,8 @@ async def test_a_model_is_opened_when_first_named_and_its_own_defaults_hold(two_
         assert (await states(client))["quick"] == READY
     assert (quick.resolved.model.name, quick.resolved.num_inference_steps) == ("quick", 2)
     assert (tiny.resolved.model.name, tiny.resolved.num_inference_steps) == ("tiny", 4)
-    assert quick.record.models[0].name == "quick"
+    used = quick.record.models[0]
+    assert (used.name, used.HasField("batch_tolerance"), used.batch_tolerance) == ("quick", True, 0)
 
 
 async def test_models_side_by_side_draw_what_each_draws_alone(two_models: Path) -> None:

@@ -31,6 +31,7 @@ def test_a_build_is_near_torch_and_runs_in_the_pipeline(toys: Toys, repository: 
     assert set(parts) == {f"{part}/model.onnx" for part in ("unet", "text_encoder", "vae_decoder", "vae_encoder")}
     assert all(0 < part.max_error < 0.05 for part in build.parts)
     assert "8 MultiHeadAttention" in parts["unet/model.onnx"].method
+    assert parts["unet/model.onnx"].company_error == 0
     assert build.psnr is not None and build.psnr > 40
     assert build.milliseconds is not None and build.milliseconds > 0
     own = repository.open("sd").path("unet/model.onnx").stat().st_size
