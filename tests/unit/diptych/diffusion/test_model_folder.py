@@ -34,9 +34,13 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
         open_pipeline(folder, DEFAULTS, threads=1)
 
 
-def test_a_missing_scaling_factor_is_named(folder: Path) -> None:
-    (folder / "vae_decoder/config.json").write_text("{}")
-    with pytest.raises(FailedPrecondition, match="scaling_factor"):
+@pytest.mark.parametrize("key", ["latent_channels", "scaling_factor"])
+def test_a_missing_value_of_the_decoder_is_named(folder: Path, key: str) -> None:
+    path = folder / "vae_decoder/config.json"
+    config = json.loads(path.read_text())
+    del config[key]
+    path.write_text(json.dumps(config))
+    with pytest.raises(FailedPrecondition, match=key):
         open_pipeline(folder, DEFAULTS, threads=1)
 
 
