@@ -85,10 +85,6 @@ class _Reader:
         """The next sample's inputs, None after the last."""
         return next(self._rest, None)
 
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Not needed: all samples fit into memory."""
-        raise NotImplementedError
-
 
 def _saved(model: onnx.ModelProto, work: Path, name: str) -> Path:
     path = work / f"{name}.onnx"
