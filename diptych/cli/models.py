@@ -62,10 +62,12 @@ def list_models(json: AsJson = False, folder: Folder = None, cache: Cache = None
                 for manifest, state, default in found
             ]
         )
-        return
-    rows = [(m.name, m.version, m.kind, m.task, m.license, state) for m, state, _ in found]
-    columns = ("model", "version", "kind", "task", "licence", "state")
-    terminal.show_table(terminal.console(), columns, rows)
+    else:
+        rows = [(m.name, m.version, m.kind, m.task, m.license, state) for m, state, _ in found]
+        columns = ("model", "version", "kind", "task", "licence", "state")
+        terminal.show_table(terminal.console(), columns, rows)
+    if failed := _report(repository.faults(), as_json=json):
+        raise typer.Exit(failed)
 
 
 @models.command()
@@ -256,7 +258,8 @@ def _each(
     repository: "ModelRepository", names: Iterable[str] | None, act: Callable[[str], str], *, as_json: bool
 ) -> list[tuple[str, str]]:
     """What `act` says of each model. Failures are written as they come; the worst of them decides the exit code."""
-    results, failed = [], 0
+    results = []
+    failed = 0 if names else _report(repository.faults(), as_json=as_json)
     for name in names or [manifest.name for manifest in repository.manifests()]:
         try:
             results.append((name, act(name)))
@@ -268,6 +271,15 @@ def _each(
     if failed:
         raise typer.Exit(failed)
     return results
+
+
+def _report(faults: Iterable[DiptychError], *, as_json: bool) -> int:
+    """Writes what is wrong; the exit code for it, 0 if nothing is."""
+    failed = 0
+    for fault in faults:
+        report(fault, as_json=as_json)
+        failed = exit_code(fault)
+    return failed
 
 
 def _open(folder: Path | None, cache: Path | None) -> "ModelRepository":

@@ -76,8 +76,12 @@ class ModelRepository:
         self._shelves = Shelves(roots)
 
     def manifests(self) -> list[Manifest]:
-        """Every version of every model, sorted by name and version; FailedPrecondition if a manifest is at fault."""
+        """Every version of every model, sorted by name and version, but for those that `faults` names."""
         return [shelved.manifest for shelved in self._shelves.all()]
+
+    def faults(self) -> list[FailedPrecondition]:
+        """What is wrong with each manifest that is at fault."""
+        return self._shelves.faults()
 
     def aliases(self) -> dict[str, str]:
         """Other names of models, and the reference that each stands for."""

@@ -38,36 +38,45 @@ class Shelved:
 
 
 class Shelves:
-    """Models under `roots`; an earlier root wins over a later one. Reads the disk on every call."""
+    """Models under `roots`; an earlier root wins over a later one. Reads the disk on every call.
+
+    A manifest at fault hides its own version alone: somebody may be copying a model while others are asked for.
+    """
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = tuple(roots)
 
     def all(self) -> list[Shelved]:
-        """Every version of every model, by name and version; FailedPrecondition if a manifest is at fault."""
-        found = (folder for root in self._roots for folder in root.iterdir() if not folder.name.startswith("."))
-        names = {folder.name for folder in found if _folders(folder)}
-        return [shelved for name in sorted(names) for shelved in self.versions(name)]
+        """Every version of every model, by name and version, but those whose manifests are at fault."""
+        return [shelved for name in self._names() for shelved in self._read(name)[0]]
 
-    def versions(self, name: str) -> list[Shelved]:
-        """All versions of one model, the oldest first; empty when there is none."""
+    def faults(self) -> list[FailedPrecondition]:
+        """What is wrong with each manifest that is at fault."""
+        return [fault for name in self._names() for fault in self._read(name)[1]]
+
+    def _names(self) -> list[str]:
+        found = (folder for root in self._roots for folder in root.iterdir() if not folder.name.startswith("."))
+        return sorted({folder.name for folder in found if _folders(folder)})
+
+    def _read(self, name: str) -> tuple[list[Shelved], list[FailedPrecondition]]:
+        """All versions of one model, the oldest first, and what is wrong with others."""
         found: dict[str, Shelved] = {}
+        faults = []
         for root in self._roots:
             for folder in _folders(root / name):
-                shelved = Shelved(read_manifest(folder), folder)
-                if shelved.manifest.name != name:
-                    raise FailedPrecondition(
-                        f"{name}/{folder.name}/{FILE_NAME}: name: is {shelved.manifest.name!r} in the folder {name!r}; "
-                        "make them the same",
-                        reason="MANIFEST_INVALID",
-                    )
-                found.setdefault(shelved.manifest.version, shelved)
-        return [found[version] for version in sorted(found, key=_age)]
+                try:
+                    shelved = Shelved(_manifest(folder, name), folder)
+                except FailedPrecondition as fault:
+                    faults.append(fault)
+                else:
+                    found.setdefault(shelved.manifest.version, shelved)
+        return [found[version] for version in sorted(found, key=_age)], faults
 
     def find(self, reference: str) -> Shelved:
         """The model of a reference: NAME, NAME@VERSION, or an alias.
 
-        ModelNotFound lists what there is, FailedPrecondition names the setting that points at nothing.
+        ModelNotFound lists what there is, FailedPrecondition names the setting that points at nothing, or what is wrong
+        with the manifest.
         """
         name, _, version = reference.partition("@")
         aliased = self._targets().get(name)
@@ -93,11 +102,13 @@ class Shelves:
 
     def _find(self, reference: str) -> Shelved:
         name, _, version = reference.partition("@")
-        versions = self.versions(name)
+        versions, faults = self._read(name)
         version = version or self._default(name, versions)
         for shelved in versions:
             if shelved.manifest.version == version:
                 return shelved
+        if faults:
+            raise faults[0]
         known = [f"{name}@{one.manifest.version}" for one in versions]
         raise ModelNotFound(reference, known or {one.manifest.name for one in self.all()})
 
@@ -124,6 +135,17 @@ class Shelves:
             if newest:
                 return newest[-1]
         return ""
+
+
+def _manifest(folder: Path, name: str) -> Manifest:
+    """The manifest in the folder of a model, or of a version of it, called `name`."""
+    manifest = read_manifest(folder)
+    if manifest.name != name:
+        raise FailedPrecondition(
+            f"{name}/{folder.name}/{FILE_NAME}: name: is {manifest.name!r} in the folder {name!r}; make them the same",
+            reason="MANIFEST_INVALID",
+        )
+    return manifest
 
 
 def _folders(folder: Path) -> list[Path]:

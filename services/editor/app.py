@@ -56,6 +56,8 @@ async def build(config: EditorConfig) -> ServiceServer:
     """The editor, ready to start. FailedPrecondition without a folder of models, or a classifier that it must have."""
     telemetry, lifecycle = Telemetry(config.service), Lifecycle()
     repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache)
+    for fault in await asyncio.to_thread(repository.faults):
+        logger.warning("a model is left out: %s", fault.message)
     models = EditorModels(
         repository,
         engine=config.engine,

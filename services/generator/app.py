@@ -1,6 +1,7 @@
 """The generator put together: configuration, models, threads, batcher, server."""
 
 import asyncio
+import logging
 from typing import ClassVar
 
 import grpc
@@ -23,6 +24,8 @@ from services.generator.animate import Animator
 from services.generator.generation import Generator
 from services.generator.models import TASK, GeneratorModels, Stages
 from services.generator.service import SERVICE_NAME, GeneratorServicer
+
+logger = logging.getLogger(__name__)
 
 # Bytes of an answer that are not the film.
 _ROOM_FOR_RECORDS = 64 * 1024
@@ -48,6 +51,8 @@ class GeneratorConfig(ServiceConfig):
 async def build(config: GeneratorConfig) -> ServiceServer:
     """The server, its default model open and warm. DiptychError when that cannot be had."""
     repository = await asyncio.to_thread(ModelRepository, [config.models], config.cache, users=True)
+    for fault in await asyncio.to_thread(repository.faults):
+        logger.warning("a model is left out: %s", fault.message)
     telemetry, lifecycle = Telemetry(config.service), Lifecycle()
     models = GeneratorModels(
         repository,

@@ -97,6 +97,18 @@ async def test_a_swap_under_load_fails_no_request(root: Path) -> None:
         assert len(set(answers)) >= 3, "it was not asked while versions changed"
 
 
+async def test_a_model_being_copied_hides_no_other(root: Path) -> None:
+    write_version(root, "zoom", "1", 2.0)
+    for copied in ("zoom/2", "other"):
+        (root / copied).mkdir()
+        (root / copied / "manifest.toml").touch()
+    async with editor(root) as (tensors, models):
+        assert await scaled(tensors, "zoom") == 2
+        assert set(await listed(models)) == {("zoom", "1")}
+        with pytest.raises(grpc.aio.AioRpcError, match=r"2/manifest.toml: version: is missing"):
+            await models.LoadModel(model_pb2.LoadModelRequest(name="zoom", version="2"))
+
+
 async def test_the_same_version_with_other_bytes_takes_over_too(root: Path) -> None:
     write_version(root, "zoom", "1", 5.0)
     async with editor(root) as (tensors, models):

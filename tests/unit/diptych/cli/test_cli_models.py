@@ -50,6 +50,16 @@ def test_versions_are_listed_with_their_default_aliases_and_sources(
     assert listed["near", "1.9"]["aliases"] == ["old"] and listed["near", "1.10"]["sources"] == ["file"]
 
 
+def test_a_faulty_manifest_is_told_beside_the_others(workbench: Workbench, capsys: pytest.CaptureFixture[str]) -> None:
+    pulled(workbench, "far")
+    (own(workbench, "near") / "manifest.toml").write_text('name = "near"')
+    capsys.readouterr()
+    for command in ("list", "verify"):
+        assert run(workbench, command, "--json") == 1
+        said = capsys.readouterr()
+        assert "far" in said.out and "version: is missing; add it" in said.err
+
+
 def test_pulled_files_are_removed_and_can_be_pulled_again(
     workbench: Workbench, capsys: pytest.CaptureFixture[str]
 ) -> None:

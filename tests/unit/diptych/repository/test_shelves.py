@@ -18,7 +18,7 @@ def put(root: Path, folder: str, name: str, version: str) -> None:
 
 
 def versions(root: Path, name: str) -> list[str]:
-    return [shelved.manifest.version for shelved in Shelves([root]).versions(name)]
+    return [shelved.manifest.version for shelved in Shelves([root]).all() if shelved.manifest.name == name]
 
 
 def test_one_version_in_the_models_folder_others_below_it(tmp_path: Path) -> None:
@@ -134,6 +134,20 @@ def test_a_manifest_in_the_wrong_folder_is_told(
     tmp_path: Path, folder: str, name: str, version: str, fault: str
 ) -> None:
     put(tmp_path, folder, name, version)
-    with pytest.raises(FailedPrecondition, match=fault) as error:
-        Shelves([tmp_path]).all()
-    assert error.value.reason == "MANIFEST_INVALID"
+    (told,) = Shelves([tmp_path]).faults()
+    assert fault in told.message
+    assert told.reason == "MANIFEST_INVALID"
+    with pytest.raises(FailedPrecondition, match=fault):
+        Shelves([tmp_path]).find(folder.partition("/")[0])
+
+
+def test_a_manifest_at_fault_hides_its_own_version_alone(tmp_path: Path) -> None:
+    put(tmp_path, "net/1", "net", "1")
+    put(tmp_path, "net/2", "net", "2")
+    put(tmp_path, "other", "other", "1")
+    (tmp_path / "net/2/manifest.toml").write_text("")
+    shelves = Shelves([tmp_path])
+    assert [(one.manifest.name, one.manifest.version) for one in shelves.all()] == [("net", "1"), ("other", "1")]
+    assert shelves.find("net").manifest.version == "1"
+    with pytest.raises(FailedPrecondition, match=r"2/manifest\.toml: version: is missing"):
+        shelves.find("net@2")
