@@ -19,7 +19,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 def build(
     name: Annotated[str, typer.Argument(help="Model to build.", show_default=False)],
     precision: Annotated[Precision, typer.Option(help="Number format of weights and arithmetic.")] = "fp32",
-    engine: Annotated[Literal["onnx", "tensorrt"], typer.Option(help="What shall run it.")] = "onnx",
+    engine: Annotated[
+        Literal["onnx", "mnn", "tensorrt"], typer.Option(help="What shall run it; mnn is for convolutions on a CPU.")
+    ] = "onnx",
     target: Annotated[
         str, typer.Option(help="GPUs to build TensorRT engines for, such as sm89,sm120. Default: the one here.")
     ] = "",
@@ -49,7 +51,7 @@ def build(
     try:
         from diptych.export import BuildOptions, ImportOptions, build_model, import_model, read_targets
         from diptych.repository import ModelRepository
-        from diptych.repository.repository import users_models
+        from diptych.repository.places import users_models
     except ModuleNotFoundError as missing:
         raise FailedPrecondition(
             f"builds need {missing.name}, which is not installed; run: pip install 'diptych[serve,export]'",

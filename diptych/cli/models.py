@@ -160,7 +160,7 @@ def _import(path: str, folder: Path | None, *, name: str, **wishes: Any) -> None
     """Imports what is at `path` into `folder`; `wishes` are those of `ImportOptions`."""
     try:
         from diptych.export import ImportOptions, import_model
-        from diptych.repository.repository import users_models
+        from diptych.repository.places import users_models
         from diptych.repository.sources import fetch_model, is_address
     except ModuleNotFoundError as missing:
         raise FailedPrecondition(

@@ -12,7 +12,6 @@ image_encoder/model.onnx  config.json   optional: a reference picture -> tokens 
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from diptych.diffusion.schedules import ScheduleSettings
 from diptych.diffusion.text import TextEncoder
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
+from diptych.engines.machine import cores
 from diptych.engines.select import Built, EngineChoice
 from diptych.errors import FailedPrecondition
 
@@ -62,7 +62,7 @@ def open_pipeline(
     """
     index = _read(directory, "model_index.json")
     family = family_of(index)
-    threads = threads or min(_usable_cores(), _MOST_THREADS)
+    threads = threads or min(cores(), _MOST_THREADS)
     graphs = _Graphs(directory, engine, threads, precision, batch_sizes, built or {}, around)
     config_name = f"{family.denoiser}/config.json"
     config = _read(directory, config_name)
@@ -141,11 +141,6 @@ class _Graphs:
     def sampled(self, part: str) -> SampleGraph:
         """The same, called for many samples at once."""
         return SampleGraph(self.open(part), least_batch=max(2, self._threads), batch_sizes=self._batch_sizes)
-
-
-def _usable_cores() -> int:
-    # The affinity knows of containers and taskset; not every system has it.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _text_encoder(directory: Path, part: str, engine: Engine, family: Family, denoiser: Denoiser) -> TextEncoder:

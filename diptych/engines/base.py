@@ -41,7 +41,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """What executes the graph: `onnxruntime`, `tensorrt`, `tensorrt_rtx`, `fake`."""
+        """What executes the graph: `onnxruntime`, `tensorrt`, `tensorrt_rtx`, `mnn`, `fake`."""
 
     @property
     def precision(self) -> Precision:

@@ -1,10 +1,11 @@
 """What this machine can run engines with: providers of ONNX Runtime, a GPU, TensorRT."""
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from importlib import import_module
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -26,11 +27,12 @@ MODULES: Mapping[str, tuple[str, ...]] = {
 @dataclass(frozen=True)
 class Machine:
     """`providers` of ONNX Runtime; `gpu`, the compute capability of the first GPU such as `sm89`, empty without one;
-    `tensorrt`, versions of the TensorRT modules by engine name."""
+    `tensorrt`, versions of the TensorRT modules by engine name; `mnn`, the version of MNN, empty without it."""
 
     providers: tuple[str, ...]
     gpu: str = ""
     tensorrt: Mapping[str, str] = field(default_factory=dict)
+    mnn: str = ""
 
 
 @lru_cache(1)
@@ -41,7 +43,18 @@ def this_machine() -> Machine:
     if gpu and rtx_devices():
         providers = (RTX, *providers)
     # TensorRT's libraries are large: without a GPU, only who builds for one loads them.
-    return Machine(providers, gpu, tensorrt_versions() if gpu else {})
+    return Machine(providers, gpu, tensorrt_versions() if gpu else {}, mnn_version())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    # The affinity knows of containers and taskset; not every system has it.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def mnn_version() -> str:
+    """The version of MNN, empty where it is not installed."""
+    return metadata.version("MNN") if find_spec("MNN") is not None else ""
 
 
 def tensorrt_versions() -> dict[str, str]:

@@ -8,13 +8,14 @@ from typing import Literal
 from diptych.engines.base import Engine, Precision, TensorSpec
 from diptych.engines.fake import fake_of
 from diptych.engines.machine import Machine
+from diptych.engines.mnn import MnnEngine
 from diptych.engines.onnx import OnnxEngine
-from diptych.engines.providers import CUDA, RTX, choose_providers
+from diptych.engines.providers import CPU, CUDA, RTX, choose_providers
 from diptych.engines.tensorrt import TensorRTEngine
 from diptych.errors import FailedPrecondition
 
 EngineChoice = Literal["auto", "onnx", "tensorrt", "fake"]
-ONNX = "onnxruntime"
+ONNX, MNN = "onnxruntime", "mnn"
 # Best first, where nothing was measured on this machine: half precision is what GPUs are fast at.
 _UNMEASURED: tuple[Precision, ...] = ("fp16", "int8", "fp32")
 
@@ -54,8 +55,8 @@ def choose_variant(variants: Iterable[Variant], machine: Machine, choice: Engine
     """The build that runs best on `machine`, None for the model's own files. Pure.
 
     A serialized engine runs on the GPU and with the version that it was built for, nowhere else; unasked, only one that
-    was itself checked. An ONNX build is taken where it was measured to be faster; on a GPU where nothing was measured
-    half precision is.
+    was itself checked. Other builds are taken where they were measured to be faster, MNN's on a CPU, with the version
+    that they were made by; on a GPU where nothing was measured half precision is.
     """
     if choice == "fake":
         return None
@@ -72,7 +73,9 @@ def choose_variant(variants: Iterable[Variant], machine: Machine, choice: Engine
         return min(engines, key=lambda one: (_UNMEASURED.index(one.precision), one.engine != "tensorrt"))
     provider = choose_providers(machine.providers, choice)[0][0]
     graphs = [one for one in known if one.engine == ONNX]
-    measured = [one for one in graphs if one.provider == provider and one.speedup > 1]
+    rivals = [one for one in known if one.engine == MNN and one.engine_version == machine.mnn]
+    here = graphs if choice == "onnx" or provider != CPU else graphs + rivals
+    measured = [one for one in here if one.provider in (provider, MnnEngine.provider) and one.speedup > 1]
     if measured:
         return max(measured, key=lambda one: one.speedup)
     if provider in (CUDA, RTX) and not any(one.provider == provider for one in graphs):
@@ -98,6 +101,8 @@ def open_engine(
         raise FailedPrecondition(f"there is no model file {path.name}; pull its model again", reason="FILE_MISSING")
     if choice == "fake":
         return fake_of(path, precision=precision)
+    if built is not None and built.engine == MNN and built.specs is not None:
+        return MnnEngine(built.path, specs=built.specs, threads=threads, precision=built.precision)
     if built is not None and built.engine != ONNX:
         return TensorRTEngine(built.path, name=built.engine, precision=built.precision, specs=built.specs)
     if built is not None:

@@ -40,12 +40,13 @@ def variant_of(folder: Path, build: Build) -> Variant:
         checked=build.checked == "engine",
         provider=build.provider,
         speedup=own / now if own and now else 1.0,
-        files={part.source: _built(part, folder, build.key.engine) for part in build.parts},
+        files={part.source: built_of(part, folder, build.key.engine) for part in build.parts},
         company_error=max((part.company_error for part in build.parts if part.company_error is not None), default=None),
     )
 
 
-def _built(part: BuiltPart, folder: Path, engine: str) -> Built:
+def built_of(part: BuiltPart, folder: Path, engine: str) -> Built:
+    """What `open_engine` needs of one file of a build in `folder`."""
     if part.path.endswith(".onnx"):  # What TensorRT does not take stays ONNX, beside the engines.
         return Built(folder / part.path, ONNX, part.precision)
     return Built(folder / part.path, engine, part.precision, (_specs(part.inputs), _specs(part.outputs)))

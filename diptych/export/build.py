@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +12,8 @@ import onnxruntime
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.machine import Machine, tensorrt_module, this_machine
-from diptych.engines.select import ONNX, Built
+from diptych.engines.select import MNN, ONNX, Built
+from diptych.engines.variants import built_of
 from diptych.errors import FailedPrecondition
 from diptych.export.build_compare import (
     TOLERANCES,
@@ -27,6 +28,7 @@ from diptych.export.build_compare import (
 )
 from diptych.export.build_made import MadeGraph, make_graph
 from diptych.export.build_material import Material, end_to_end, gather
+from diptych.export.build_mnn import convert, require_mnn, why_not
 from diptych.export.build_tensorrt import Compiler, Sizes
 from diptych.repository.builds import BUILD_FILE, Build, BuildKey, BuiltPart, read_build, write_build
 from diptych.repository.manifest import TensorEntry
@@ -46,7 +48,7 @@ class BuildOptions:
     folder of photographs to compare and calibrate on; `tolerance`: None for that of the precision."""
 
     precision: Precision = "fp32"
-    engine: Literal["onnx", "tensorrt"] = "onnx"
+    engine: Literal["onnx", "tensorrt", "mnn"] = "onnx"
     targets: tuple[str, ...] = ()
     batch: tuple[int, int] = (1, 4)
     resolution: tuple[int, int] | None = None
@@ -100,8 +102,7 @@ class _Making:
         material = gather(self.local, self.options.torch, self.options.pictures)
         graphs = [self._graph(path, material) for path in material.samples]
         made = [graph for graph in graphs if graph is not None]
-        built = {graph.source: Built(graph.path, ONNX, graph.precision) for graph in made}
-        psnr = end_to_end(self.local, material, built)
+        psnr = end_to_end(self.local, material, {graph.source: graph.built for graph in made})
         if psnr is not None:
             self.progress(f"Pictures agree to {psnr:.1f} dB")
             require_pictures(psnr, self.options.allowed)
@@ -126,7 +127,7 @@ class _Making:
             material,
             self.work,
             precision=precision,
-            for_tensorrt=self.options.engine == "tensorrt",
+            fuses=self.options.engine != "onnx",
             allowed=self.options.allowed,
         )
         if made is None:
@@ -136,8 +137,29 @@ class _Making:
         if made.precision == "fp32" and source != material.main and made.path.stat().st_size > _GROWN * own:
             self.progress(f"{source} keeps its weights in fewer bits and stays as it is")
             return None
+        if self.options.engine == MNN:
+            return self._converted(made, material)
         require(source, made.errors, self.options.allowed)
         return made
+
+    def _converted(self, graph: MadeGraph, material: Material) -> MadeGraph | None:
+        """The graph as a file of MNN, compared; None for one beside the main one that MNN does not run."""
+        if reason := why_not(graph.shapes.values()):
+            if graph.source == material.main:
+                raise FailedPrecondition(f"MNN builds are for float32: {reason}", reason="UNSUPPORTED_GRAPH")
+            self.progress(f"{graph.source} stays as it is: {reason}")
+            return None
+        folder = graph.path.parent.with_name("mnn")
+        folder.mkdir()
+        convert(graph.path, folder / "model.mnn")
+        made = replace(graph, path=folder / "model.mnn", engine=MNN, method="converted")
+        samples = material.samples[graph.source]
+        opened = open_engine(self.local.path(graph.source), built=made.built)
+        errors = compare(material.answers[graph.source], answers(opened, samples))
+        company = company_error(opened, samples)
+        opened.close()
+        require(graph.source, errors, self.options.allowed)
+        return replace(made, errors=errors, company=company)
 
     def _finish(
         self, key: BuildKey, folder: Path, graphs: Sequence[MadeGraph], material: Material, psnr: float | None
@@ -147,7 +169,7 @@ class _Making:
         for graph in graphs:
             part = None if self.compiler is None else self._serialize(key, folder, graph, material)
             part = part or _stored(graph, folder)
-            engines_checked &= part.path.endswith(".onnx") or key.target == this_machine().gpu
+            engines_checked &= not part.path.endswith(".engine") or key.target == this_machine().gpu
             parts.append(part)
         provider, now, own = "", None, None
         if engines_checked:
@@ -202,7 +224,7 @@ class _Making:
         if main is None:
             return "", None, None
         path = self.local.path(material.main)
-        built = Built(folder / main.path, ONNX if main.path.endswith(".onnx") else key.engine, main.precision)
+        built = built_of(main, folder, key.engine)
         engines: list[Engine] = [open_engine(path, choice="onnx"), open_engine(path, choice="onnx", built=built)]
         own, now = times(engines, material.samples[material.main][0])
         provider = engines[1].provider
@@ -212,11 +234,11 @@ class _Making:
 
 
 def _compiler(local: LocalModel, options: BuildOptions) -> Compiler | None:
-    if options.engine == "onnx":
+    if options.engine != "tensorrt":
         if options.targets:
-            raise FailedPrecondition(
-                "targets are for --engine tensorrt; an ONNX build runs anywhere", reason="NO_TARGET"
-            )
+            raise FailedPrecondition("targets are for --engine tensorrt; other builds need no GPU", reason="NO_TARGET")
+        if options.engine == MNN and options.precision != "fp32":
+            raise FailedPrecondition("MNN builds are fp32; leave --precision out", reason="UNSUPPORTED_PRECISION")
         return None
     # Ahead of time, for a GPU that is not here, only TensorRT for RTX builds.
     wanted = "tensorrt" if not options.targets and tensorrt_module("tensorrt") is not None else "tensorrt_rtx"
@@ -225,6 +247,8 @@ def _compiler(local: LocalModel, options: BuildOptions) -> Compiler | None:
 
 def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, machine: Machine) -> list[BuildKey]:
     resolution = options.resolution or _native(local)
+    if options.engine == MNN:
+        return [_key(options, MNN, require_mnn(), "", resolution)]
     if compiler is None:
         return [_key(options, ONNX, onnxruntime.__version__, "", resolution)]
     targets = options.targets or ((machine.gpu,) if machine.gpu else ())
@@ -277,11 +301,13 @@ def _sizes(key: BuildKey, material: Material, *, doubled: bool) -> Sizes:
 
 def _stored(graph: MadeGraph, folder: Path) -> BuiltPart:
     """The graph's files moved into the build."""
-    path = folder / graph.source
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place = (folder / graph.source).parent
+    place.mkdir(parents=True, exist_ok=True)
     for file in graph.path.parent.iterdir():  # Copied, for several builds may hold it.
-        shutil.copyfile(file, path.parent / file.name)
-    return _part(graph, folder, graph.source, graph.errors, graph.company)
+        shutil.copyfile(file, place / file.name)
+    path = (place / graph.path.name).relative_to(folder).as_posix()
+    specs = () if graph.engine == ONNX else (graph.inputs, graph.outputs)
+    return _part(graph, folder, path, graph.errors, graph.company, *specs)
 
 
 def _part(

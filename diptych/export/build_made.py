@@ -9,6 +9,7 @@ import onnx
 from diptych.engines import open_engine
 from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.fake import fake_of
+from diptych.engines.select import ONNX, Built
 from diptych.errors import DiptychError, FailedPrecondition
 from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, company_error, compare
 from diptych.export.build_graph import fuse, is_quantized, simplify
@@ -25,7 +26,7 @@ _SMALLER = 0.7
 
 @dataclass(frozen=True)
 class MadeGraph:
-    """`source`, a file of the model, made anew at `path`. `shapes`: its inputs and outputs by name.
+    """`source`, a file of the model, made anew at `path` for `engine`.
 
     `company`: how far rows that share a call are from the same rows alone; None where that is not known.
     """
@@ -35,8 +36,20 @@ class MadeGraph:
     precision: Precision
     method: str
     errors: Errors
-    shapes: dict[str, TensorSpec]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     company: float | None
+    engine: str = ONNX
+
+    @property
+    def shapes(self) -> dict[str, TensorSpec]:
+        """Inputs and outputs by name."""
+        return {spec.name: spec for spec in (*self.inputs, *self.outputs)}
+
+    @property
+    def built(self) -> Built:
+        """What `open_engine` needs of it."""
+        return Built(self.path, self.engine, self.precision, (self.inputs, self.outputs))
 
 
 def make_graph(
@@ -46,10 +59,13 @@ def make_graph(
     work: Path,
     *,
     precision: Precision,
-    for_tensorrt: bool,
+    fuses: bool,
     allowed: Tolerance,
 ) -> MadeGraph | None:
-    """The graph at `path` made anew below `work`; None for one that computes with integers already."""
+    """The graph at `path` made anew below `work`; None for one that computes with integers already.
+
+    `fuses`: the engine that it is for does so by itself, and does not know the names of ONNX Runtime's operations.
+    """
     folder = work / "graphs" / source.replace("/", "-")
     folder.mkdir(parents=True)
     model = simplify(path, folder / "scratch")
@@ -58,17 +74,17 @@ def make_graph(
     samples, expected = material.samples[source], material.answers[source]
     scratch = folder / "scratch"
     plain, notes = model, list[str]()
-    if not for_tensorrt:  # TensorRT fuses by itself, and does not know the names of ONNX Runtime's operations.
+    if not fuses:
         model, notes = _fused(plain, samples, scratch)
     if precision == "fp16":
         model = to_half(model, scratch)
     methods: tuple[Method | None, ...] = (None,)
     if precision == "int8":
-        methods = ("static",) if for_tensorrt else ("static", "dynamic")
+        methods = ("static",) if fuses else ("static", "dynamic")
     best: tuple[Errors, str, onnx.ModelProto, float | None] | None = None
     for method in methods:
         candidate = model if method is None else to_integers(
-            plain, samples, scratch, method=method, symmetric=for_tensorrt
+            plain, samples, scratch, method=method, symmetric=fuses
         )  # fmt: skip
         if method is not None and _weight_bytes(candidate) > _SMALLER * _weight_bytes(plain):
             continue  # It has next to none of the operations that this method knows.
@@ -91,8 +107,7 @@ def make_graph(
     kept.mkdir()
     store_weights(_raw(model), kept / "model.onnx")
     fake = fake_of(kept / "model.onnx")
-    shapes = {spec.name: spec for spec in (*fake.inputs, *fake.outputs)}
-    return MadeGraph(source, kept / "model.onnx", precision, label, errors, shapes, company)
+    return MadeGraph(source, kept / "model.onnx", precision, label, errors, fake.inputs, fake.outputs, company)
 
 
 def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[onnx.ModelProto, list[str]]:

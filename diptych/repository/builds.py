@@ -29,7 +29,7 @@ class _Table(BaseModel):
 class BuildKey(_Table):
     """What decides a build's bytes, beside the model: an equal key means that there is nothing to do."""
 
-    # onnxruntime, tensorrt or tensorrt_rtx
+    # onnxruntime, mnn, tensorrt or tensorrt_rtx
     engine: Text
     engine_version: Text
     precision: Literal["fp32", "fp16", "int8"]

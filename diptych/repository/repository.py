@@ -10,9 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_path, user_data_path
 
-import diptych
 from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotPulled
 from diptych.repository.builds import builds_folder
 from diptych.repository.conversions import convert
@@ -25,6 +23,7 @@ from diptych.repository.manifest import (
     RemoteSource,
     RepositorySource,
 )
+from diptych.repository.places import default_cache, default_root, users_models
 from diptych.repository.shelves import Shelved, Shelves
 from diptych.repository.sources import by_package, fetch, fetch_remote
 from diptych.repository.verify import check_content, check_hash, outside_data
@@ -66,8 +65,8 @@ class ModelRepository:
 
     def __init__(self, roots: Sequence[Path] | None = None, cache: Path | None = None, *, users: bool = False) -> None:
         own = (users_models(),) if users and users_models().is_dir() else ()
-        roots = (*own, *(roots if roots is not None else (_default_root(),)))
-        self._cache = (cache or _default_cache()) / "models"
+        roots = (*own, *(roots if roots is not None else (default_root(),)))
+        self._cache = (cache or default_cache()) / "models"
         for root in roots:
             if not root.is_dir():
                 raise FailedPrecondition(
@@ -307,22 +306,6 @@ def _exactly(manifest: Manifest) -> str:
 def _weight_bytes(manifest: Manifest, directory: Path) -> int:
     weights = [path for path in manifest.paths if path.endswith(_WEIGHTS)]
     return sum(_locate(manifest, directory, path).stat().st_size for path in weights)
-
-
-def users_models() -> Path:
-    """The folder of imported models: the one in `DIPTYCH_USER_MODELS`, else in the user's data folder."""
-    configured = os.environ.get("DIPTYCH_USER_MODELS")
-    return Path(configured) if configured else user_data_path("diptych", appauthor=False) / "models"
-
-
-def _default_root() -> Path:
-    configured = os.environ.get("DIPTYCH_MODELS")
-    return Path(configured) if configured else Path(diptych.__file__).parents[1] / "models"
-
-
-def _default_cache() -> Path:
-    configured = os.environ.get("DIPTYCH_CACHE")
-    return Path(configured) if configured else user_cache_path("diptych", appauthor=False)
 
 
 def _stays_in_place(manifest: Manifest) -> bool:

@@ -87,3 +87,14 @@ def test_half_precision_is_taken_on_a_gpu_where_nothing_was_measured() -> None:
     assert choose_variant([graph(), half, graph("int8")], RENTED) is half
     measured = graph("fp32", provider=CUDA, speedup=1.4)
     assert choose_variant([half, measured], RENTED) is measured
+
+
+def test_mnn_runs_where_it_was_measured_on_a_cpu_with_its_version() -> None:
+    built = Variant("mnn", "3.6.1", "fp32", provider="CPU", speedup=1.8)
+    here = Machine((CPU,), mnn="3.6.1")
+    assert choose_variant([graph(speedup=1.1), built], here) is built
+    assert choose_variant([graph(speedup=1.9), built], here) != built
+    assert choose_variant([built], here, "onnx") is None
+    assert choose_variant([built], LAPTOP) is None
+    assert choose_variant([built], Machine((CPU,), mnn="3.7.0")) is None
+    assert choose_variant([built], Machine((CUDA, CPU), "sm86", mnn="3.6.1")) is None
