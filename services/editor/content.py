@@ -8,6 +8,12 @@ from diptych.images import Pixels, flatten
 # A drawing's areas are flat but for rounding and mild compression.
 _FLAT_RANGE = 6
 _LEAST_FLAT_SHARE = 0.6
+# So are an evening sky and whatever is out of focus. A drawing has a frame of one colour besides, or areas without any
+# difference.
+_PLAIN_RANGE = 12
+_LEAST_PLAIN_SHARE = 0.6
+_LEAST_SAME_SHARE = 0.4
+_FRAME = 8
 _SIDE = 512
 
 
@@ -23,5 +29,14 @@ def looks_drawn(pixels: Pixels) -> bool:
     ground = np.bincount(coarse.ravel()).argmax()
     figure = coarse != ground
     # A blank page tells nothing; its flatness then counts whole.
-    looked_at = figure if figure.mean() > 0.02 else np.ones_like(figure)
-    return float((spread[looked_at] <= _FLAT_RANGE).mean()) >= _LEAST_FLAT_SHARE
+    found = spread[figure if figure.mean() > 0.02 else np.ones_like(figure)]
+    if float((found <= _FLAT_RANGE).mean()) < _LEAST_FLAT_SHARE:
+        return False
+    return float((found == 0).mean()) >= _LEAST_SAME_SHARE or _frame_is_plain(pixels)
+
+
+def _frame_is_plain(pixels: Pixels) -> bool:
+    sides = pixels[:_FRAME], pixels[-_FRAME:], pixels[:, :_FRAME], pixels[:, -_FRAME:]
+    frame = np.concatenate([flatten(np.ascontiguousarray(side)).reshape(-1, 3) for side in sides]).astype(np.int16)
+    near = np.abs(frame - np.median(frame, axis=0)).max(axis=1) <= _PLAIN_RANGE
+    return float(near.mean()) >= _LEAST_PLAIN_SHARE

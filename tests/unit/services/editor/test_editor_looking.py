@@ -8,6 +8,8 @@ from typing import cast
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
+from skimage import data
 
 from diptych.v1 import image_pb2
 from services.editor import analysis
@@ -127,6 +129,14 @@ def test_drawings_and_photographs_are_told_apart() -> None:
     assert not looks_drawn(random.normal(120, 12, (100, 100, 3)).clip(0, 255).astype(np.uint8))
     ramp = np.add.outer(np.arange(128) * 2, np.arange(128) * 3)[..., None] % 256
     assert not looks_drawn((ramp * [0.9, 0.6, 0.4] + random.normal(0, 4, (128, 128, 3))).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("side", [640, 1024, 2048])
+def test_an_evening_sky_is_no_drawing(side: int) -> None:
+    rocket = PillowImage.fromarray(data.rocket())
+    rocket.thumbnail((side, side))
+    larger = rocket.resize((side, round(side * rocket.height / rocket.width)), PillowImage.Resampling.LANCZOS)
+    assert not looks_drawn(np.asarray(larger))
 
 
 def test_holes_that_a_network_left_in_a_drawing_are_filled_and_the_ground_is_cleared() -> None:
