@@ -17,6 +17,9 @@ _SAMPLE = 65_536
 _LIGHT_SHARE, _MOST_LIGHT = 0.4, 0.12
 _CAST_SHARE, _MOST_CAST = 0.5, 0.15
 _MOST_CONTRAST = 1.25
+# Oklab distance from grey, as a share of the lightness, up to which a colour may be grey in coloured light; with this
+# share of a thing nearly grey, its cast is its light's, with less, rather its own colour.
+_NEARLY_GREY, _ENOUGH_GREY = 0.08, 0.25
 # Grain below this (0..255) is not worth adding, above it is no grain.
 _LEAST_GRAIN, _MOST_GRAIN = 0.6, 12.0
 # Fewer pixels tell nothing about grain.
@@ -28,12 +31,14 @@ class Tone:
     """How a part of a picture is lit.
 
     `light` and `contrast`: mean and standard deviation of Oklab lightness; `cast`: (3,) the colour of the light,
-    luminance 1; `grain`: standard deviation of noise, 0..255.
+    luminance 1; `sure`: how much of it is the light's and not the thing's own colour, 0..1; `grain`: standard
+    deviation of noise, 0..255.
     """
 
     light: float
     contrast: float
     cast: Floats
+    sure: float
     grain: float
 
 
@@ -46,12 +51,20 @@ def tone_of(pixels: Pixels, weight: Mask | None = None) -> Tone | None:
     if len(sample) < 16:
         return None
     linear = LINEAR_OF_BYTE[sample]
-    lightness = to_oklab(linear)[:, 0]
+    lab = to_oklab(linear)
+    lightness = lab[:, 0]
+    grey = float(np.mean(np.hypot(lab[:, 1], lab[:, 2]) < _NEARLY_GREY * lightness))
     # Shades of grey (Finlayson 2004), with middle tones alone: clipped ones tell nothing about the light.
     inside = linear[(sample.max(axis=1) < 250) & (sample.max(axis=1) > 8)]
     power = np.mean((inside if len(inside) else linear + 1e-4) ** 4, axis=0) ** 0.25
     cast = power / max(float(power @ LUMINANCE), 1e-6)
-    return Tone(float(lightness.mean()), float(lightness.std()), cast.astype(np.float32), grain_of(pixels, weight))
+    return Tone(
+        light=float(lightness.mean()),
+        contrast=float(lightness.std()),
+        cast=cast.astype(np.float32),
+        sure=min(1.0, grey / _ENOUGH_GREY),
+        grain=grain_of(pixels, weight),
+    )
 
 
 def grain_of(pixels: Pixels, weight: Mask | None = None) -> float:
@@ -80,17 +93,20 @@ def harmonized(pixels: Pixels, own: Tone | None, around: Tone | None, strength: 
         np.clip(np.sqrt((around.contrast + 0.02) / (own.contrast + 0.02)), 1 / _MOST_CONTRAST, _MOST_CONTRAST)
     )
     ratio = ratio**strength
-    towards = _CAST_SHARE * np.log(np.maximum(around.cast, 1e-3) / np.maximum(own.cast, 1e-3))
+    # An orange flower's orange is not its light's: taken off, the flower would turn green.
+    light_of_own = own.sure * np.log(np.maximum(own.cast, 1e-3))
+    towards = _CAST_SHARE * (np.log(np.maximum(around.cast, 1e-3)) - light_of_own)
     gains = np.exp(strength * towards.clip(-_MOST_CAST, _MOST_CAST))
     gains = (gains / (gains @ LUMINANCE)).astype(np.float32)
     result = np.empty_like(pixels)
     for top in range(0, pixels.shape[0], _ROWS):
         lab = to_oklab(LINEAR_OF_BYTE[pixels[top : top + _ROWS]] * gains)
-        light = lab[..., 0]
+        light = lab[..., 0].copy()
         moved = own.light + (light - own.light) * ratio + shift
         # Black and white stay what they are: light is moved between them, not past them.
         room = (4 * light * (1 - light)).clip(0, 1) ** 0.5
-        lab[..., 0] = light + (moved - light) * room
+        # Colours keep their saturation under more light and under less: all three grow alike (as under a scaled light).
+        lab *= ((light + (moved - light) * room) / np.maximum(light, 1e-3))[..., np.newaxis]
         tones = to_encoded(from_oklab(lab))
         result[top : top + _ROWS] = np.rint(tones.clip(0, 1) * 255)
     return with_grain(result, strength * _missing(own.grain, around.grain))

@@ -89,7 +89,7 @@ def _softened(overlay: Pixels, feather: float) -> Mask:
         return alpha
     seen = np.pad((alpha > 0.5).astype(np.uint8), 1)
     depth: Any = cv2.distanceTransform(seen, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    ramp = ((depth - 0.5) / feather).clip(0, 1)
+    ramp = ((depth - 0.5) / max(feather, 1e-3)).clip(0, 1)
     faded: Mask = (alpha * ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
     return faded
 

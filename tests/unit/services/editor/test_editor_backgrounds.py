@@ -134,8 +134,20 @@ def test_a_subject_moves_towards_its_surroundings_in_light_colour_and_grain() ->
     assert np.array_equal(harmonized(subject, own, target, 0), subject)
 
 
+def test_the_colour_of_a_thing_is_not_taken_for_its_light() -> None:
+    orange = scene(4, 1.0, (1.0, 0.55, 0.2), 0)
+    table = scene(5, 0.8, (1.0, 0.75, 0.55), 0)
+    result = harmonized(orange, tone_of(orange), tone_of(table), 1)
+    before, after = orange.reshape(-1, 3).mean(axis=0), result.reshape(-1, 3).mean(axis=0)
+    # In warm light it is no less warm: neither blue nor green gains on red.
+    assert after[2] / after[0] <= before[2] / before[0]
+    assert after[1] / after[0] <= before[1] / before[0]
+
+
 def test_harmonising_with_itself_changes_next_to_nothing() -> None:
-    subject = scene(3, 0.9, (1.0, 0.9, 0.8), 3)
+    # Greys, whose cast is their light's.
+    greys = scene(3, 0.9, (1.0, 1.0, 1.0), 3).mean(axis=2, keepdims=True)
+    subject = (greys * (1.0, 0.95, 0.9)).astype(np.uint8)
     own = tone_of(subject)
     assert np.abs(harmonized(subject, own, own, 1).astype(int) - subject).max() <= 1
 
