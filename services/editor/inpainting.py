@@ -1,32 +1,29 @@
-"""Holes in a picture continued from what is around them: by PatchMatch, or by a network that the user added."""
+"""Holes in a picture continued from what is around them: by pieces of it, or by a network that the user added."""
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import patchmatch
-from numpy.typing import NDArray
 
 from diptych.engines.base import TensorSpec
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
 from services.editor.color_spaces import Floats
+from services.editor.completion import METHOD, completed, reduced
 from services.editor.context import EditContext
+from services.editor.dominant_shifts import Hole
 from services.editor.harmonize import grain_of, with_grain
 from services.editor.models import INPAINTING, OpenModel
 from services.editor.resampling import resample
 
-Hole = NDArray[np.bool_]
-
-METHOD = "patchmatch"
-# Work is bounded by the pixels that must be made and by the window looked at; larger ones are made on a smaller scale.
+# What a network or PatchMatch makes is bounded by the pixels that must be made and by the window looked at.
 _MOST_HOLE, _MOST_SIDE = 150_000, 1536
 # The patches compared span 2 * this + 1 pixels.
 _PATCH_RADIUS = 4
 # How much of the surroundings is looked at, as a share of the hole's longer side, and at least, in pixels.
-_SURROUNDINGS, _LEAST_SURROUNDINGS = 0.5, 64
+_SURROUNDINGS, _LEAST_SURROUNDINGS = 0.75, 96
 # Sides that a network without a fixed size takes are multiples of this.
 _MULTIPLE = 8
 
@@ -44,7 +41,8 @@ class _Window:
 async def continued(colors: Pixels, hole: Hole, context: EditContext, model: str = "") -> Pixels:
     """(H, W, 3): what is around carried on where `hole`, (H, W) bool, is; bit for bit the same elsewhere.
 
-    `model` names a network for inpainting; empty means the first such network of this machine, else PatchMatch.
+    `model` names a network for inpainting; empty means the first such network of this machine, else pieces of the
+    picture itself.
     """
     if not hole.any():
         return colors
@@ -54,11 +52,16 @@ async def continued(colors: Pixels, hole: Hole, context: EditContext, model: str
     name = model or await asyncio.to_thread(context.models.first_of, INPAINTING)
     if name:
         opened = await context.model(name)
-        small, small_hole = await context.compute(_reduced, part, inner, *_network_size(opened, window))
+        small, small_hole = await context.compute(reduced, part, inner, *_network_size(opened, window))
         made = await _by_network(small, small_hole, opened, context)
     else:
-        context.method(METHOD, "pypatchmatch")
-        small, small_hole = await context.compute(_reduced, part, inner, window.width, window.height)
+        whole = await context.compute(completed, part, inner)
+        if whole is not None:
+            context.method(METHOD, "numpy")
+            return await context.compute(_put, colors, whole, inner, window)
+        # Hardly anything is known: there are no pieces that reach all of the hole.
+        context.method("patchmatch", "pypatchmatch")
+        small, small_hole = await context.compute(reduced, part, inner, window.width, window.height)
         made = await context.compute(_by_patches, small, small_hole)
     return await context.compute(_merged, colors, part, inner, window, made)
 
@@ -80,15 +83,6 @@ def _window(hole: Hole) -> _Window:
     )
 
 
-def _reduced(part: Pixels, hole: Hole, width: int, height: int) -> tuple[Pixels, Hole]:
-    """Picture and hole at the scale of the work. What is even partly hole is hole."""
-    if (width, height) == part.shape[1::-1]:
-        return part, hole
-    share: Any = cv2.resize(hole.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    small_hole = cv2.dilate((share > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    return resample(part, width, height), small_hole
-
-
 def _by_patches(picture: Pixels, hole: Hole) -> Pixels:
     """The picture with its hole filled. PatchMatch (Barnes et al. 2009), coarse to fine; the same every time."""
     if hole.all():
@@ -106,6 +100,11 @@ def _merged(colors: Pixels, part: Pixels, hole: Hole, window: _Window, made: Pix
         grain = grain_of(part, (around & ~hole).astype(np.float32))
         own = grain_of(made, hole.astype(np.float32))
         made = with_grain(made, float(np.sqrt(max(grain**2 - own**2, 0))))
+    return _put(colors, made, hole, window)
+
+
+def _put(colors: Pixels, made: Pixels, hole: Hole, window: _Window) -> Pixels:
+    """(H, W, 3): what was made in the hole, and the very same elsewhere."""
     result = colors.copy()
     target = result[window.rows, window.columns]
     target[hole] = made[hole]

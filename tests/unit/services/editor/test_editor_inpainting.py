@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from diptych.images import ImageLimits
-from services.editor import inpainting
+from services.editor import completion, inpainting
 from services.editor.context import EditContext, ImageThreads
 from services.editor.harmonize import grain_of
 from services.editor.models import EditorModels
@@ -47,10 +47,10 @@ async def test_a_pattern_goes_on_through_the_hole_and_nothing_else_changes() -> 
     assert np.array_equal(result, await fill(pixels, hole)), "the same request must give the same bytes"
 
 
-async def test_a_large_hole_is_made_on_a_smaller_scale_with_the_grain_of_its_surroundings(
+async def test_a_large_hole_is_joined_on_a_smaller_scale_and_keeps_the_grain_of_its_surroundings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inpainting, "_MOST_HOLE", 2_000)
+    monkeypatch.setattr(completion, "_MOST_JOINED", 5_000)
     truth: Any = np.full((300, 400, 3), (120, 140, 90), np.uint8)
     noise = np.random.default_rng(1).normal(0, 6, (300, 400, 1))
     truth = (truth + noise).clip(0, 255).astype(np.uint8)
