@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - the marks of other scripts are meant
 """The training goals: a fixed mixture of kinds and languages, written from the phrase files with a fixed seed."""
 
 import random
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from training.intent.goals import GENERATOR, OPERATIONS, Goal, Writer, gibberish
+from training.intent.goals import CONDITIONAL, GENERATOR, OPERATIONS, Goal, Writer, gibberish
 from training.intent.grammar import Grammar, Phrase, load
 
 PHRASES = Path(__file__).parent / "phrases"
@@ -27,13 +26,14 @@ ENGLISH = [
     "en_plain_2",
     "en_scenes_plain",
     "clarify_plain",
+    "en_steps",
 ]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
 MIXTURE = (
     ("single", 0.22, True),
-    ("several", 0.28, True),
+    ("several", 0.30, True),
     ("remarks", 0.05, True),
     ("denied", 0.05, True),
     ("vary_chain", 0.025, True),
@@ -54,44 +54,15 @@ MIXTURE = (
     ("followupNoImage", 0.03, False),
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
-    ("foreign", 0.17, True),
+    ("foreign", 0.22, True),
     ("foreign", 0.05, False),
 )
-
-# Frames of two or three requests (M and N: the first and the second as a noun or infinitive), and polite wrappings.
-_JOINS = {
-    "de": (["A und B", "A, dann B", "A und dann B", "zuerst A, dann B", "A. Danach B.", "A, danach B", "erst A, dann B",
-            "A, B", "A. B.", "erst A, danach B", "A und anschließend B", "A, anschließend B", "A; B", "A + B",
-            "A sowie B", "A und außerdem B", "A, zum Schluss B", "B, aber erst A", "B, aber vorher A", "vor dem N A",
-            "nach dem M B", "B nach dem M", "A vor dem N", "A. Vor allem aber B.", "zuerst das M, danach B",
-            "nach dem M bitte B", "B erst nach dem M", "A & B", "1. A 2. B", "als Erstes A, als Letztes B"],
-           ["A, B und C", "erst A, dann B und C", "A, dann B, dann C", "A. B. C.", "zuerst A, danach B, zum Schluss C",
-            "A, B, C", "A und B, dann C", "nach dem M B und C"],
-           ["bitte A", "A bitte", "kannst du A", "A", "A", "A", "A, danke", "könntest du bitte A", "ich möchte: A",
-            "hallo, A", "wäre toll: A", "kannst du bitte A?", "A, aber sonst nichts ändern", "A, den Rest so lassen"]),
-    "fr": (["A et B", "A, puis B", "A et ensuite B", "d'abord A, puis B", "A. Ensuite B.", "A, B", "A puis B",
-            "A, après B", "A et enfin B", "d'abord A, ensuite B", "A; B", "A + B", "avant de N, A", "B après M",
-            "A avant de N", "après M, B", "B, mais d'abord A", "A et aussi B", "commence par M, puis B"],
-           ["A, B et C", "A, puis B et C", "d'abord A, puis B, enfin C", "A. B. C.", "A, B, C"],
-           ["A s'il te plaît", "A", "A", "A", "peux-tu A", "A, merci", "s'il vous plaît, A", "pourriez-vous A",
-            "je voudrais: A", "A sans toucher au reste", "bonjour, A"]),
-    "es": (["A y B", "A, luego B", "A y después B", "primero A, luego B", "A. Después B.", "A, B", "A y luego B",
-            "primero A, después B", "A y por último B", "A; B", "A + B", "antes de N, A", "B después de M",
-            "A antes de N", "después de M, B", "B, pero primero A", "A y también B", "empieza por M y luego B"],
-           ["A, B y C", "A, luego B y C", "primero A, luego B, al final C", "A. B. C.", "A, B, C"],
-           ["A por favor", "A", "A", "A", "puedes A", "A, gracias", "por favor, A", "podrías A", "quiero: A",
-            "A sin cambiar lo demás", "hola, A"]),
-    "zh": (["A，然后B", "先A，再B", "A并B", "A，B", "A，接着B", "先A然后B", "A，最后B", "A再B", "A，之后B", "A后再B",
-            "在B之前先A", "B之前，先A", "A以后B", "A，同时B", "A，顺便B", "首先A，其次B", "B，但要先A", "A和B", "A、B"],
-           ["A，B，再C", "先A，再B，最后C", "A，然后B，最后C", "A、B、C", "A，B，C"],
-           ["请A", "A", "A", "A", "帮我A", "A。", "麻烦A", "可以A吗", "能不能A", "我想A", "A，谢谢", "A，其他不变"]),
-}  # fmt: skip
 
 
 def goals(count: int, seed: int) -> Iterator[Goal]:
     """`count` distinct goals."""
-    files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain"]}
-    grammars = load(PHRASES, files | {k: [k, f"{k}_plain"] for k in LANGUAGES})
+    files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain", "frames_steps"]}
+    grammars = load(PHRASES, files | {k: [k, f"{k}_plain", f"{k}_steps"] for k in LANGUAGES})
     rng = random.Random(f"goals {seed}")
     writer = Writer(grammars["en"], grammars["frames"], rng)
     kinds, weights = [(k, image) for k, _, image in MIXTURE], [share for _, share, _ in MIXTURE]
@@ -149,20 +120,28 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     return Goal(phrase, has_image, operations, "en", kind)
 
 
-def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Random) -> Goal:
-    twos, threes, polite = _JOINS[language]
+# The letters of a foreign join: whole requests; acts as a noun or infinitive; what is done; what stands after "before".
+_REQUESTS, _FORMS = "ABCF", {"M": (0, "ing"), "N": (1, "ing"), "D": (0, "done"), "V": (1, "sub")}
+_LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDV])(?![A-Za-z])")
 
+
+def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Random) -> Goal:
     def act(name: str, kind: str = "do") -> Phrase:
         nodes = rng.choice(grammar.sections[name, kind])
         return Phrase.of(grammar.expand(nodes, rng), None if name == "clarify" else name)
 
-    def fit(frame: str, names: list[str]) -> Phrase:
+    def request(name: str) -> Phrase:
+        return act(name, "if" if (name, "if") in grammar.sections and rng.random() < CONDITIONAL else "do")
+
+    def fit(names: list[str]) -> Phrase:
+        frame = _join(grammar, names, rng)
         phrase = Phrase.plain("")
-        for part in re.split(r"(?<![A-Za-z])([ABCMN])(?![A-Za-z])", frame):
-            if part and part in "ABC":
-                phrase = phrase + act(names["ABC".index(part)])
-            elif part and part in "MN":
-                phrase = phrase + act(names["MN".index(part)], "ing")
+        for part in _LETTER.split(frame):
+            if part and part in _REQUESTS:
+                phrase = phrase + request(names[_REQUESTS.index(part)])
+            elif part in _FORMS:
+                place, kind = _FORMS[part]
+                phrase = phrase + act(names[place], kind)
             else:
                 phrase = phrase + part
         return phrase
@@ -172,23 +151,31 @@ def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Rando
         kind = "vague" if has_image or rng.random() < 0.4 else "followupNoImage"
         return Goal(act("clarify", kind), has_image, (), language, kind)
     if not has_image and draw < 0.6:
-        return Goal(fit(rng.choice(polite), ["generate"]), False, ("generate",), language, "prompt")
+        return Goal(fit(["generate"]), False, ("generate",), language, "prompt")
     among = [n for n in OPERATIONS if n not in ("generate", "composite", "match_style")]
     names = [rng.choice(among)]
     more = [n for n in among if n not in (*GENERATOR, "replace_background", "analyze")]
     if not has_image and draw < 0.8:
         names = ["generate", rng.choice(more)]
-    elif rng.random() < 0.55:
+    elif rng.random() < 0.6:
         names += [rng.choice([n for n in among if n != names[0]])]
-        if rng.random() < 0.25:
-            names += [rng.choice([n for n in more if n not in names])]
+        for chance in (0.3, 0.25):
+            if len(names) > 1 and rng.random() < chance:
+                names += [rng.choice([n for n in more if n not in names])]
     if {"remove_background", "replace_background"} <= set(names):
         names.remove("remove_background")
-    frames = {1: polite, 2: twos, 3: threes}[len(names)]
-    nouns = {letter: (name, "ing") in grammar.sections for letter, name in zip("MN", names, strict=False)}
-    spoken = [f for f in frames if all(nouns[m] for m in re.findall(r"(?<![A-Za-z])[MN](?![A-Za-z])", f))]
-    phrase = fit(rng.choice(spoken), names)
-    return Goal(phrase, has_image, tuple(names), language, "foreign" if len(names) == 1 else "foreign_several")
+    kind = "foreign" if len(names) == 1 else "foreign_several"
+    return Goal(fit(names), has_image, tuple(names), language, kind)
+
+
+def _join(grammar: Grammar, names: list[str], rng: random.Random) -> str:
+    """A frame for that many requests, all of whose letters the grammar can fill."""
+    frames = grammar.sections["join", ("one", "two", "three", "four")[len(names) - 1]]
+    while True:
+        frame = "".join(text for text, _ in grammar.expand(rng.choice(frames), rng))
+        forms = [_FORMS[letter] for letter in _LETTER.findall(frame) if letter in _FORMS]
+        if all((names[place], kind) in grammar.sections for place, kind in forms):
+            return frame
 
 
 def worn(phrase: Phrase, rng: random.Random) -> Phrase:

@@ -31,6 +31,7 @@ _ONE = (
     {"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
     {"replace_background", "blur_background"}, {"vary", "style_transfer"}, {"remove_background", "blur_background"},
 )  # fmt: skip
+CONDITIONAL = 0.12  # share of requests put under a condition ("if it is too dark, ..."), where there are phrases for it
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ class Writer:
 
     def single(self, operation: str, *, fragments: bool) -> Phrase:
         """One request. `fragments`: it may be a mere noun phrase."""
-        kind = self.rng.choices(["do", "say", "noun"], [0.66, 0.2, 0.14 * fragments])[0]
+        kind = self.rng.choices(["do", "say", "noun", "if"], [0.66, 0.2, 0.14 * fragments, 0.06])[0]
         phrase = self.say(operation, kind) or self.say(operation, "do", "say", "noun")
         assert phrase is not None, operation
         if kind == "do":
@@ -141,15 +142,16 @@ class Writer:
 
     def act(self, operation: str) -> Phrase:
         """A request that can stand in a row."""
-        phrase = self.say(operation, "do")
+        kind = "if" if self.rng.random() < CONDITIONAL else "do"
+        phrase = self.say(operation, kind) or self.say(operation, "do")
         assert phrase is not None, operation
         return phrase.lowered_start()
 
     def joined(self, operations: list[str]) -> Phrase:
         """The requests joined so that they are wanted in this order, whatever the order of the words."""
-        frame = self.join_frame("two" if len(operations) == 2 else "three")
+        frame = self.join_frame(("two", "three", "four")[len(operations) - 2])
         parts: dict[str, Callable[[], Phrase | None]] = {}
-        for letter, operation in zip("ABC", operations, strict=False):
+        for letter, operation in zip("ABCF", operations, strict=False):
             parts[letter] = partial(self.act, operation)
         parts["G"] = lambda: self.noun_form(operations[0], state=False)
         parts["H"] = lambda: self.noun_form(operations[1], state=False)
@@ -175,11 +177,11 @@ class Writer:
         return None
 
     def several(self, *, fragments: bool) -> tuple[Phrase, tuple[str, ...]]:
-        """Two or three requests in a row."""
+        """Two to four requests in a row."""
         names = [self.pick()]
-        while len(names) < (2 if self.rng.random() < 0.68 else 3):
+        for _ in range(self.rng.choices([1, 2, 3], [0.6, 0.3, 0.1])[0]):
             names.append(self.pick(*names))
-        if self.rng.random() < 0.06:
+        if len(names) < 4 and self.rng.random() < 0.06:
             names.insert(1, names[0])
         if fragments and self.rng.random() < 0.1:
             return self.listed()
@@ -191,10 +193,10 @@ class Writer:
                 phrase = fill(frame, {"A": lambda: phrases[0], "B": lambda: phrases[1]})
                 assert phrase is not None
                 return phrase, tuple(names)
-        phrase = self.politely(self.joined(names[:3]))
+        phrase = self.politely(self.joined(names))
         if self.rng.random() < 0.08:
             phrase = self.detailed(names[-1], phrase)
-        names = list(dict.fromkeys(names[:3]))
+        names = list(dict.fromkeys(names))
         return self.constrained(phrase, tuple(names), 0.08), tuple(names)
 
     def remarks(self) -> tuple[Phrase, tuple[str, ...]]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from services.orchestrator.intent.features import FeatureReader
+from services.orchestrator.intent.features import GROUPS_PER_TOKEN, MAX_TOKENS, FeatureReader
 from training.intent.dataset import goals
 from training.intent.exported import head_of
 from training.intent.goals import OPERATIONS, Goal
@@ -202,20 +202,21 @@ def train(samples: list[Sample], epochs: int, rate: float = 2e-3, start: IntentH
 
 
 def export(head: IntentHead, path: Path) -> None:
-    """Writes the head as ONNX for one goal of any length."""
-    length = 9
+    """Writes the head as ONNX for any number of goals of any length."""
+    count, length = 2, 9
     inputs = (
-        torch.zeros(1, length, 384),
-        torch.zeros(1, length, 14, dtype=torch.long),
-        torch.ones(1),
-        torch.ones(1, length),
+        torch.zeros(count, length, 384),
+        torch.zeros(count, length, GROUPS_PER_TOKEN, dtype=torch.long),
+        torch.ones(count),
+        torch.ones(count, length),
     )
     names = ["tokens", "groups", "has_image", "mask"]
-    axis = torch.export.Dim("length", min=2, max=128)
+    row, place = torch.export.Dim("goals", min=1, max=64), torch.export.Dim("length", min=2, max=MAX_TOKENS)
+    axes = {0: row, 1: place}
     torch.onnx.export(
         head, inputs, str(path), input_names=names, dynamo=True, external_data=False,
         output_names=["operations", "order", "token_operations", "token_slots"], verbose=False,
-        dynamic_shapes={"tokens": {1: axis}, "groups": {1: axis}, "has_image": {}, "mask": {1: axis}},
+        dynamic_shapes={"tokens": axes, "groups": axes, "has_image": {0: row}, "mask": axes},
     )  # fmt: skip
     # The exporter notes in each node where in whose files it came from.
     model = onnx.load(path)

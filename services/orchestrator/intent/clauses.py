@@ -3,7 +3,9 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -69,11 +71,8 @@ def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: lis
     The goal is cut at marks and joining words; each part goes to the operation whose tag its words carry most; parts
     beside one another with the same operation are one clause. `logits` (L, K + 1), the last: none.
     """
-    kept = logits[:, [*wanted, -1]].astype(np.float64)
-    share = np.exp(kept - kept.max(-1, keepdims=True))
-    share /= share.sum(-1, keepdims=True)
     parts = _parts(goal)
-    weights = part_weights(parts, share[:, :-1], offsets)
+    weights = part_weights(parts, logits, offsets, wanted)
     owner = [int(row.argmax()) if row.max() >= _LEAST else -1 for row in weights]
     found: dict[int, Span] = {}
     for place, tag in enumerate(wanted):
@@ -88,16 +87,29 @@ def clauses_of(goal: str, logits: Float32Array, offsets: Int64Array, wanted: lis
     return found
 
 
-def part_weights(parts: list[Span], share: npt.NDArray[np.float64], offsets: Int64Array) -> npt.NDArray[np.float64]:
-    """How much of each part (P, N) the words give to each operation; `share` (L, N) of each token."""
-    weights = np.zeros((len(parts), share.shape[1]))
+def part_weights(
+    parts: Sequence[Span], logits: Float32Array, offsets: Int64Array, wanted: Sequence[int]
+) -> npt.NDArray[np.float64]:
+    """How much of each part (P, N) the words give to each wanted operation; `logits` (L, K + 1), the last: none."""
+    kept = logits[:, [*wanted, -1]].astype(np.float64)
+    share = np.exp(kept - kept.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
+    weights = np.zeros((len(parts), len(wanted)))
     for row, (start, end) in enumerate(offsets.tolist()):
         if start == end:
             continue
         part = next((i for i, span in enumerate(parts) if span.start <= start < span.end), None)
         if part is not None:
-            weights[part] += share[row]
+            weights[part] += share[row, :-1]
     return weights
+
+
+def one_each(parts: Sequence[Span], logits: Float32Array, offsets: Int64Array, wanted: Sequence[int]) -> bool:
+    """Whether each part of a goal asks for an operation of its own, and none of the wanted ones is left over."""
+    if len(parts) != len(wanted):
+        return False
+    weights = part_weights(parts, logits, offsets, wanted)
+    return bool(weights.max(1).min() >= _LEAST) and len(set(weights.argmax(1).tolist())) == len(parts)
 
 
 def parts_of(goal: str) -> list[Span]:
@@ -116,12 +128,13 @@ def parts_of(goal: str) -> list[Span]:
     return found or [Span(0, len(goal))]
 
 
-def _parts(goal: str) -> list[Span]:
+@lru_cache(maxsize=64)
+def _parts(goal: str) -> tuple[Span, ...]:
     """The goal cut at marks and joining words, but not between two colours."""
     pairs = [match.span() for match in _COLOR_PAIR.finditer(goal)]
     joints = [match.start() for match in _JOINT.finditer(goal) if match.start() > 0]
     cuts = [0, *(cut for cut in joints if not any(start < cut < end for start, end in pairs)), len(goal)]
-    return [Span(start, end) for start, end in itertools.pairwise(cuts) if end > start]
+    return tuple(Span(start, end) for start, end in itertools.pairwise(cuts) if end > start)
 
 
 def whole_words(goal: str, span: Span) -> Span:

@@ -39,37 +39,36 @@ def evidence(names: tuple[str, ...], operations: Float32Array, order: Float32Arr
 def candidates(found: Evidence, *, has_image: bool) -> list[Candidate]:
     """Plans that can run with what is attached, most probable first. Without an image only those that begin by
     generating one. `probability` includes that the goal is readable at all."""
-    present = np.clip(found.present.astype(np.float64), 1e-4, 1 - 1e-4)
-    certain = present > 0.5
-    doubtful = np.argsort(np.abs(present - 0.5))[:_FLIPPED]
-    base = float(np.sum(np.log(np.where(certain, present, 1 - present))))
+    present = np.clip(found.present.astype(np.float64), 1e-4, 1 - 1e-4).tolist()
+    order = found.order.tolist()
+    certain = {index for index, probability in enumerate(present) if probability > 0.5}
+    doubtful = sorted(range(len(present)), key=lambda index: abs(present[index] - 0.5))[:_FLIPPED]
+    costs = [abs(math.log(present[index] / (1 - present[index]))) for index in doubtful]
+    base = sum(math.log(max(probability, 1 - probability)) for probability in present)
     plans: dict[tuple[str, ...], Candidate] = {}
-    for flips in itertools.product((False, True), repeat=len(doubtful)):
-        chosen = certain.copy()
-        logarithm = base
-        for index, flip in zip(doubtful, flips, strict=True):
-            if flip:
-                chosen[index] = not chosen[index]
-                logarithm -= abs(math.log(present[index] / (1 - present[index])))
-        names, ordering = _ordered(found, np.flatnonzero(chosen), has_image=has_image)
+    for flips in itertools.product((0, 1), repeat=len(doubtful)):
+        chosen = certain.symmetric_difference(itertools.compress(doubtful, flips))
+        names, ordering = _ordered(found.names, order, chosen, has_image=has_image)
         if names and names not in plans and (has_image or names[0] == "generate"):
+            logarithm = base - sum(itertools.compress(costs, flips))
             plans[names] = Candidate(names, math.exp(logarithm) * ordering * (1 - found.nothing))
     return sorted(plans.values(), key=lambda plan: -plan.probability)
 
 
-def _ordered(found: Evidence, chosen: npt.NDArray[np.intp], *, has_image: bool) -> tuple[tuple[str, ...], float]:
+def _ordered(
+    known: tuple[str, ...], order: list[float], chosen: set[int], *, has_image: bool
+) -> tuple[tuple[str, ...], float]:
     """The chosen operations in order of execution, and the probability of that order."""
-    order = sorted(chosen.tolist(), key=lambda index: float(found.order[index]))
-    names = [found.names[index] for index in order]
-    if not has_image and "generate" in names:
+    places = sorted(chosen, key=lambda index: (order[index], index))
+    if not has_image and (first := next((index for index in places if known[index] == "generate"), None)) is not None:
         # Nothing can come before the image exists.
-        order.insert(0, order.pop(names.index("generate")))
-        names.insert(0, names.pop(names.index("generate")))
+        places.remove(first)
+        places.insert(0, first)
     probability = 1.0
-    for earlier, later in itertools.pairwise(order):
-        gap = float(found.order[later] - found.order[earlier])
+    for earlier, later in itertools.pairwise(places):
+        gap = order[later] - order[earlier]
         probability *= 1 / (1 + math.exp(-gap)) if gap > 0 else 0.5
-    return tuple(names), probability
+    return tuple(known[index] for index in places), probability
 
 
 def calibrated(probability: float, slope: float, shift: float) -> float:

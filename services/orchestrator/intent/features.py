@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,14 @@ def letter_groups(goal: str, offsets: Sequence[tuple[int, int]]) -> Int64Array:
     lowered = goal.lower()
     text = lowered if len(lowered) == len(goal) else goal  # a few capitals lower to two characters
     groups = np.zeros((len(offsets), GROUPS_PER_TOKEN), np.int64)
-    known: dict[tuple[int, int], list[int]] = {}
+    first = last = 0  # of the word that the piece is part of; pieces of one word follow one another
     for row, (start, end) in enumerate(offsets):
         if start == end or end > len(text):
             continue
-        span = word_span(text, start)
-        if span not in known:
-            known[span] = [_bucket(group) for group in _groups(text, *span)]
-        groups[row, : len(known[span])] = known[span]
+        if not first <= start < last:
+            first, last = word_span(text, start)
+            buckets = _around(text, first) if _is_ideograph(text[first]) else _buckets(text[first:last])
+        groups[row, : len(buckets)] = buckets
     return groups
 
 
@@ -79,18 +80,22 @@ def _is_ideograph(char: str) -> bool:
     return "\u2e80" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
 
 
-def _groups(text: str, start: int, end: int) -> list[str]:
-    """The word itself and its parts; for an ideograph, itself with its neighbours."""
-    if _is_ideograph(text[start]):
-        around = [text[start], text[start - 1 : end] if start else "", text[start : end + 1]]
-        around += [text[start - 1 : end + 1] if start else "", text[max(0, start - 2) : end], text[start : end + 2]]
-        return [group for group in dict.fromkeys(around) if group]
-    word = text[start:end]
+def _around(text: str, at: int) -> list[int]:
+    """Buckets of an ideograph by itself and with its neighbours."""
+    end = at + 1
+    around = [text[at], text[at - 1 : end] if at else "", text[at : end + 1]]
+    around += [text[at - 1 : end + 1] if at else "", text[max(0, at - 2) : end], text[at : end + 2]]
+    return [_bucket(group) for group in dict.fromkeys(around) if group]
+
+
+@lru_cache(maxsize=8192)
+def _buckets(word: str) -> tuple[int, ...]:
+    """Buckets of a word and its parts."""
     framed = f"^{word}$"
     parts = [framed]
     parts += [framed[i : i + 4] for i in range(len(framed) - 3)]
     parts += [framed[i : i + 3] for i in range(len(framed) - 2)]
-    return list(dict.fromkeys(parts))[:GROUPS_PER_TOKEN]
+    return tuple(_bucket(group) for group in list(dict.fromkeys(parts))[:GROUPS_PER_TOKEN])
 
 
 def _bucket(group: str) -> int:

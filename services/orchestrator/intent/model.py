@@ -8,12 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
 from services.orchestrator.intent import clauses, limits, ordering, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
-from services.orchestrator.intent.features import FeatureReader, Features, Int64Array
+from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
 from services.orchestrator.intent.prompt import commands, drawn
 from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
@@ -27,6 +28,7 @@ _LEAST_REQUEST = 3  # characters
 _MOST_REQUESTS = 4
 _TRUST = 0.5  # the weight of a request read alone against the whole goal
 _HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
+_CLEAR = 0.8  # probability from which an operation is found for sure
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
@@ -99,8 +101,8 @@ class IntentModel:
         if has_image and said and len(text) <= _SHORT:
             text = limits.without_limits(text)
         found, tagging = self._look(text, has_image)
-        plans = candidates(found, has_image=has_image)
         possible = candidates(found, has_image=True)
+        plans = possible if has_image else candidates(found, has_image=False)
         if not has_image and possible and "generate" not in possible[0].names and found.nothing < 0.5:
             return self._without_image(possible, tagging)
         if found.nothing > 0.5 or not plans:
@@ -118,42 +120,52 @@ class IntentModel:
         )  # fmt: skip
 
     def _look(self, text: str, has_image: bool) -> tuple[Evidence, Tagging]:
-        features, seen = self._read(text, has_image)
-        logits = seen["operations"][0] + self._prior
+        (features,), seen = self._read([text], has_image)
+        logits, tags = seen["operations"][0] + self._prior, seen["token_operations"][0]
         if has_image and len(text) <= _SHORT:
-            logits[:-1] = self._with_parts(text, logits[:-1])
-        tags = seen["token_operations"][0]
-        present = 1 / (1 + np.exp(-logits[:-1].astype(np.float64)))
+            logits[:-1] = self._with_parts(text, logits[:-1], tags, features)
+        present = _probability(logits[:-1])
         order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
         found = evidence(self._settings.operations, logits, order)
         return found, Tagging(text, features, tags, seen["token_slots"][0])
 
-    def _read(self, text: str, has_image: bool) -> tuple[Features, Mapping[str, Float32Array]]:
-        """The features of a text and what the head makes of them."""
-        features = self._reader.read(text)
-        ids = features.ids[None]
-        mask = np.ones_like(ids)
+    def _read(self, texts: list[str], has_image: bool) -> tuple[list[Features], Mapping[str, Float32Array]]:
+        """The features of texts and what the head makes of them, a row for each; short ones are padded."""
+        features = [self._reader.read(text) for text in texts]
+        length = max(len(found.ids) for found in features)
+        ids = np.zeros((len(texts), length), np.int64)
+        groups = np.zeros((len(texts), length, GROUPS_PER_TOKEN), np.int64)
+        mask = np.zeros_like(ids)
+        for row, found in enumerate(features):
+            size = len(found.ids)
+            ids[row, :size], groups[row, :size], mask[row, :size] = found.ids, found.groups, 1
         vectors = self._encoder.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
         seen = self._head.run(
             {
                 "tokens": vectors["last_hidden_state"],
-                "groups": features.groups[None],
-                "has_image": np.asarray([has_image], np.float32),
+                "groups": groups,
+                "has_image": np.full(len(texts), has_image, np.float32),
                 "mask": mask.astype(np.float32),
             }
         )
         return features, seen
 
-    def _with_parts(self, text: str, whole: Float32Array) -> Float32Array:
+    def _with_parts(self, text: str, whole: Float32Array, tags: Float32Array, features: Features) -> Float32Array:
         """Logits (K,) of the operations of a short goal of several requests, each read by itself as well.
 
-        Where a request alone tells of an operation that the whole goal hides, both count.
+        Where a request alone tells of an operation that the whole goal hides, both count. Where each request has
+        found its own operation already, nothing can be hidden.
         """
-        parts = [clauses.unjoined(text[part.start : part.end]) for part in clauses.parts_of(text)]
+        spans = clauses.parts_of(text)
+        parts = [clauses.unjoined(text[span.start : span.end]) for span in spans]
         parts = [part for part in parts if len(part) >= _LEAST_REQUEST]
         if not 2 <= len(parts) <= _MOST_REQUESTS:
             return whole
-        alone = np.max([self._read(part, True)[1]["operations"][0] + self._prior for part in parts], axis=0)[:-1]
+        present = _probability(whole)
+        wanted = np.flatnonzero(present > 0.5).tolist()
+        if wanted and present[wanted].min() > _CLEAR and clauses.one_each(spans, tags, features.offsets, wanted):
+            return whole
+        alone = (self._read(parts, True)[1]["operations"] + self._prior).max(0)[:-1]
         more = alone - _HIDDEN - whole
         return np.asarray(whole + _TRUST * np.maximum(more, 0), np.float32)
 
@@ -217,6 +229,10 @@ class IntentModel:
         if len(goal[end : span.end].split()) > _COURTESY_WORDS:
             end = span.end
         return drawn(goal[start:end])
+
+
+def _probability(logits: Float32Array) -> npt.NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
 def _best(logits: Float32Array, wanted: list[int], *, eager: bool = False) -> Int64Array:

@@ -62,10 +62,7 @@ def scores(
     parts = parts_of(goal)
     if len(likely) < 2 or len(parts) < 2:
         return learned
-    logits = tags[:, [*likely, -1]].astype(np.float64)
-    share = np.exp(logits - logits.max(-1, keepdims=True))
-    share /= share.sum(-1, keepdims=True)
-    weights = part_weights(parts, share[:, :-1], offsets)
+    weights = part_weights(parts, tags, offsets, likely.tolist())
     home = weights.argmax(0)
     ranks = {part: rank for rank, part in enumerate(worded(goal, parts))}
     found = np.array(learned, np.float32)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from diptych.repository import ModelRepository
@@ -180,3 +181,31 @@ def test_answers_within_a_frame_or_two(model: IntentModel) -> None:
         model.understand(text, has_image=has_image)
         times.append(time.thread_time() - start)
     assert statistics.median(times) < 0.03
+
+
+def test_texts_read_together_are_read_as_alone(model: IntentModel) -> None:
+    texts = ["crop it", "remove the two cables above the old harbour gate", "etwas heller"]
+    _, together = model._read(texts, True)
+    for row, text in enumerate(texts):
+        (features,), alone = model._read([text], True)
+        size = len(features.ids)
+        np.testing.assert_allclose(together["operations"][row], alone["operations"][0], atol=1e-3)
+        np.testing.assert_allclose(together["token_operations"][row, :size], alone["token_operations"][0], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("goal", "reads"),
+    [
+        ("crop it to a square, then remove the bin", 1),  # each request has found its own operation
+        ("crop it", 1),
+        ("crop it, hmm, and the bin", 2),  # two requests of three are left
+    ],
+)
+def test_requests_are_read_alone_only_where_one_may_be_hidden(
+    model: IntentModel, monkeypatch: pytest.MonkeyPatch, goal: str, reads: int
+) -> None:
+    seen: list[list[str]] = []
+    read = model._read
+    monkeypatch.setattr(model, "_read", lambda texts, has_image: seen.append(texts) or read(texts, has_image))
+    model.understand(goal, has_image=True)
+    assert len(seen) == reads, seen
