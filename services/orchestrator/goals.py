@@ -24,7 +24,7 @@ from services.orchestrator.language_plan import NoPlan
 from services.orchestrator.peers import Given
 from services.orchestrator.plan import seal
 from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal
+from services.orchestrator.planner import plan_goal, reason_to_ask
 from services.orchestrator.profiles import Profile
 from services.orchestrator.taking_back import picture_before
 from services.orchestrator.wanted import Wanted, wanted_of
@@ -166,10 +166,10 @@ class Goals:
             except NoPlan as why:
                 note = f" The built-in planner made it, because the language model {why}."
         intent = await self._read(asked.text, num_images, follow)
-        plan = plan_goal(asked.text, intent, num_images, known)
-        if plan.steps:
+        if reason_to_ask(intent, num_images) is None:
             # Only now is anybody asked: a question to the caller costs no call.
-            plan = plan_goal(asked.text, intent, num_images, replace(known, catalog=await self._catalog.current()))
+            known = replace(known, catalog=await self._catalog.current())
+        plan = plan_goal(asked.text, intent, num_images, known)
         if follow is not None:
             plan.why = f"{follow.why} {plan.why}"
         plan.why += note

@@ -6,7 +6,8 @@ of one amount or fewer give no slope: then it is their middle, in proportion whe
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,12 +27,45 @@ create index if not exists measured_by_kind on measured (kind, id);
 """
 
 
+@dataclass(frozen=True)
+class _Trend:
+    """A line of seconds over amount. Where `usual` is set, amounts near it take what the line says there."""
+
+    intercept: float
+    slope: float
+    usual: float | None = None
+
+    def seconds(self, amount: float) -> float:
+        if self.usual is not None and self.usual / _SPREAD <= amount <= self.usual * _SPREAD:
+            amount = self.usual
+        return self.intercept + self.slope * amount
+
+
+def _trend(pairs: Sequence[tuple[float, float]]) -> _Trend:
+    """The trend of measured pairs of amount and seconds."""
+    amounts, times = np.array(pairs).T
+    amounts = np.maximum(amounts, _LEAST)
+    if amounts.max() < _SPREAD * amounts.min() or len(pairs) < 3:
+        usual = float(np.median(amounts))
+        return _Trend(0.0, float(np.median(times)) / usual, usual)
+    first, second = np.triu_indices(len(pairs), k=1)
+    apart = amounts[second] - amounts[first]
+    rises = (times[second] - times[first])[apart != 0] / apart[apart != 0]
+    # Time that would fall as work grows, or be spent on no work less than none, is an accident of few measurements.
+    slope = max(float(np.median(rises)), 0.0)
+    intercept = max(float(np.median(times - slope * amounts)), 0.0)
+    if intercept == 0.0:
+        slope = float(np.median(times / amounts))
+    return _Trend(intercept, slope)
+
+
 class History:
     """Measurements by kind. Reading is from memory; `save` writes what is new and belongs on the store's thread."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._pairs: dict[str, deque[tuple[float, float]]] = defaultdict(lambda: deque(maxlen=_KEPT))
+        self._trends: dict[str, _Trend] = {}  # of the kinds that were asked for since they were last measured
         self._sizes: dict[str, tuple[int, int]] = {}
         self._new: list[tuple[str, float, float, int, int]] = []
         store.prepare(_TABLE)
@@ -50,20 +84,10 @@ class History:
         pairs = self._pairs.get(kind)
         if not pairs:
             return None
-        amounts, times = np.array(pairs).T
-        amounts = np.maximum(amounts, _LEAST)
-        if amounts.max() < _SPREAD * amounts.min() or len(pairs) < 3:
-            usual, middle = float(np.median(amounts)), float(np.median(times))
-            return middle if usual / _SPREAD <= amount <= usual * _SPREAD else middle * amount / usual
-        first, second = np.triu_indices(len(pairs), k=1)
-        apart = amounts[second] - amounts[first]
-        rises = (times[second] - times[first])[apart != 0] / apart[apart != 0]
-        # Time that would fall as work grows, or be spent on no work less than none, is an accident of few measurements.
-        slope = max(float(np.median(rises)), 0.0)
-        intercept = max(float(np.median(times - slope * amounts)), 0.0)
-        if intercept == 0.0:
-            slope = float(np.median(times / amounts))
-        return float(intercept + slope * amount)
+        trend = self._trends.get(kind)
+        if trend is None:
+            trend = self._trends[kind] = _trend(pairs)
+        return trend.seconds(amount)
 
     def size(self, kind: str) -> tuple[int, int] | None:
         """Size of the last picture that such work made, pixels; None when there is none."""
@@ -84,5 +108,6 @@ class History:
 
     def _take(self, kind: str, amount: float, seconds: float, size: tuple[int, int]) -> None:
         self._pairs[kind].append((amount, seconds))
+        self._trends.pop(kind, None)
         if all(size):
             self._sizes[kind] = size

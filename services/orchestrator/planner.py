@@ -38,11 +38,7 @@ def plan_goal(goal: str, intent: Intent, num_images: int, known: Known | None = 
     def draft(operations: Sequence[IntendedOperation], pictures: int) -> v1.Plan:
         return _plan(goal, operations, pictures, intent.confidence, known)
 
-    reason = intent.reason
-    if reason is None and not intent.operations:
-        reason = ClarifyReason.VAGUE
-    elif reason is None and not num_images and needs_picture(intent.operations):
-        reason = ClarifyReason.NO_IMAGE
+    reason = reason_to_ask(intent, num_images)
     if reason is None:
         plan = draft(intent.operations, num_images)
         plan.reading.route = v1.Route.Value(f"ROUTE_{intent.route}")
@@ -56,6 +52,15 @@ def plan_goal(goal: str, intent: Intent, num_images: int, known: Known | None = 
     for name, value in intent.slots.items():
         plan.slots[name] = f"{value:g}" if isinstance(value, float) else str(value)
     return plan
+
+
+def reason_to_ask(intent: Intent, num_images: int) -> ClarifyReason | None:
+    """Why the caller must be asked before anything can be planned; None when nothing is open."""
+    if intent.reason is not None:
+        return intent.reason
+    if not intent.operations:
+        return ClarifyReason.VAGUE
+    return ClarifyReason.NO_IMAGE if not num_images and needs_picture(intent.operations) else None
 
 
 def _plan(

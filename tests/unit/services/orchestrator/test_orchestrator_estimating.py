@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.images import to_message
@@ -38,6 +38,14 @@ def test_of_one_amount_it_is_the_middle_and_else_in_proportion() -> None:
     assert told.seconds("k", 2) == pytest.approx(1.1) and told.seconds("k", 4) == pytest.approx(2.2)
 
 
+def test_a_new_measurement_counts_at_once() -> None:
+    told = history((2, 1.0))
+    assert told.seconds("k", 2) == pytest.approx(1.0)
+    told.add("k", 2, 3.0)
+    assert told.seconds("k", 2) == pytest.approx(2.0)
+
+
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(1e-4, 1e3)), min_size=1, max_size=40), st.floats(1e-3, 1e3))
 def test_an_estimate_is_a_time_that_never_falls_as_work_grows(pairs: list[tuple[float, float]], amount: float) -> None:
     told = history(*pairs)
