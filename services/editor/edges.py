@@ -99,8 +99,11 @@ def _coarse(colors: Pixels, alpha: Floats, radius: int) -> tuple[Pixels, Pixels]
 def _blur_fusion(seen: Floats, front: Floats, back: Floats, alpha: Floats, radius: int) -> tuple[Floats, Floats]:
     """Estimates of foreground and background colour from earlier ones, (H, W, 3); `alpha` is (H, W)."""
     size = (2 * radius + 1, 2 * radius + 1)
-    weight = alpha[..., np.newaxis]
-    share = cv2.blur(alpha, size)[..., np.newaxis]
-    front = cv2.blur(front * weight, size) / (share + 1e-5)
-    back = cv2.blur(back * (1 - weight), size) / ((1 - share) + 1e-5)
-    return front + weight * (seen - weight * front - (1 - weight) * back), back
+    # One plane for each colour: numpy is slow where it has to spread one over three.
+    share: Any = cv2.merge([cv2.blur(alpha, size)] * 3)
+    weight: Any = cv2.merge([alpha] * 3)
+    rest: Any = cv2.subtract(np.ones_like(weight), weight)
+    front = cv2.divide(cv2.blur(cv2.multiply(front, weight), size), share + np.float32(1e-5))
+    back = cv2.divide(cv2.blur(cv2.multiply(back, rest), size), (1 - share) + np.float32(1e-5))
+    mixed = cv2.add(cv2.multiply(weight, front), cv2.multiply(rest, back))
+    return cv2.add(front, cv2.multiply(weight, cv2.subtract(seen, mixed))), back

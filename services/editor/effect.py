@@ -1,7 +1,9 @@
 """What an operation changed, measured on its input and output."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 
 from diptych.images import Mask, Pixels, to_rgba
@@ -76,13 +78,14 @@ def _compare(before: Pixels, after: Pixels, selection: Mask | None) -> _Found:
     for top in range(0, height, _ROWS):
         rows = slice(top, top + _ROWS)
         old, new = (to_rgba(one[rows]) if alpha else one[rows] for one in (before, after))
-        difference = np.abs(new.astype(np.int16) - old)
+        difference: Any = cv2.absdiff(new, old)
         outside = 0 if selection is None else difference[selection[rows] == 0].max(initial=0)
         if alpha:  # The colour of what cannot be seen is no change.
-            difference[(old[..., 3] == 0) & (new[..., 3] == 0)] = 0
-        changed = difference.max(axis=2) > _ROUNDING
-        found.changed += int(changed.sum())
-        found.total += int(difference.sum())
+            seen = cv2.bitwise_or(old[..., 3], new[..., 3])
+            difference = cv2.bitwise_and(difference, difference, mask=seen)
+        changed = cv2.inRange(difference, (0,) * 4, (_ROUNDING,) * 4) == 0
+        found.changed += int(np.count_nonzero(changed))
+        found.total += int(sum(cv2.sumElems(difference)))
         found.outside = max(found.outside, int(outside))
         found.rows[rows] = changed.any(1)
         found.columns |= changed.any(0)

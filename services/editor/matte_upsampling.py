@@ -46,11 +46,13 @@ def led_by_colors(pixels: Pixels, matte: Mask, ratio: float) -> Mask:
 
 
 def _led(colors: Floats, matte: Mask, reach: int, drift: int) -> Mask:
-    front, front_spread, front_sure = _side(colors, matte >= _ALL, reach)
-    back, back_spread, back_sure = _side(colors, matte <= _NONE, reach)
-    apart = front - back
-    distance = np.square(apart).sum(axis=2)
-    share = (((colors - back) * apart).sum(axis=2) / np.maximum(distance, 1)).clip(0, 1)
+    squares = _total(cv2.multiply(colors, colors))
+    front, front_spread, front_sure = _side(colors, squares, matte >= _ALL, reach)
+    back, back_spread, back_sure = _side(colors, squares, matte <= _NONE, reach)
+    apart = cv2.subtract(front, back)
+    distance = _total(cv2.multiply(apart, apart))
+    along = _total(cv2.multiply(cv2.subtract(colors, back), apart))
+    share = (along / np.maximum(distance, 1)).clip(0, 1)
     doubt = _DISTINCT * (front_spread + back_spread + _LEAST_VARIANCE)
     trust = distance / (distance + doubt) * front_sure * back_sure
     kernel = np.ones((2 * drift + 1, 2 * drift + 1), np.uint8)
@@ -60,13 +62,19 @@ def _led(colors: Floats, matte: Mask, reach: int, drift: int) -> Mask:
     return bound
 
 
-def _side(colors: Floats, sure: Any, reach: int) -> tuple[Floats, Floats, Floats]:
+def _side(colors: Floats, squares: Floats, sure: Any, reach: int) -> tuple[Floats, Floats, Floats]:
     """Mean colour (h, w, 3) of the sure pixels nearby, their variance (h, w), and whether there are any (h, w)."""
     size = (2 * reach + 1, 2 * reach + 1)
     weight = sure.astype(np.float32)
     share: Any = cv2.blur(weight, size)
-    some = np.maximum(share, 1e-4)
-    mean = cv2.blur(colors * weight[..., np.newaxis], size) / some[..., np.newaxis]
-    square = cv2.blur(np.square(colors).sum(axis=2) * weight, size) / some
-    variance = np.maximum(square - np.square(mean).sum(axis=2), 0)
+    fair = 1 / np.maximum(share, 1e-4)
+    mean: Any = cv2.multiply(cv2.blur(cv2.multiply(colors, cv2.merge([weight] * 3)), size), cv2.merge([fair] * 3))
+    square = cv2.blur(squares * weight, size) * fair
+    variance = np.maximum(square - _total(cv2.multiply(mean, mean)), 0)
     return mean, variance, np.minimum(share / 0.02, 1)
+
+
+def _total(values: Any) -> Floats:
+    """(h, w): the sum over the last axis of (h, w, 3)."""
+    total: Floats = cv2.transform(values, np.ones((1, 3), np.float32))
+    return total

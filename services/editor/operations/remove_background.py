@@ -1,7 +1,9 @@
 """Cuts the subject out; the rest becomes transparent."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import cv2
 import numpy as np
 
 from diptych.images import Mask, Pixels
@@ -46,8 +48,8 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 
 def cut_out(image: Pixels, matte: Mask, clean_edges: bool) -> Pixels:
     """The picture with `matte` as alpha. Where nothing is left, no colour is left either."""
-    result = np.empty((*matte.shape, 4), np.uint8)
-    result[..., :3] = subject_colors(image, matte) if clean_edges else image[..., :3]
-    result[..., 3] = np.rint(matte * 255)
-    result[result[..., 3] == 0] = 0
-    return result
+    colors = subject_colors(image, matte) if clean_edges else image[..., :3]
+    alpha = np.rint(matte * 255).astype(np.uint8)
+    whole = cv2.merge([*cv2.split(np.ascontiguousarray(colors)), alpha])
+    result: Any = cv2.bitwise_and(whole, whole, mask=alpha)
+    return np.asarray(result, np.uint8)
