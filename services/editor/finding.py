@@ -14,6 +14,7 @@ from services.editor.matting import find_subject
 from services.editor.outlines import add_outline, flood, part_at
 from services.editor.seeing import face_regions, names
 from services.editor.seeing.faces import Face, find_faces
+from services.editor.seeing.sky import find_sky
 from services.editor.seeing.text import find_text
 from services.editor.seeing.things import Thing, find_things
 
@@ -44,6 +45,9 @@ async def find_named(pixels: Pixels, label: str, context: EditContext) -> Found:
         return whole(mask)
     if names.TEXT in kinds:
         return await _find_lines(pixels, context)
+    if names.SKY in kinds:
+        context.method("sky", "numpy")
+        return Found(*await context.compute(find_sky, pixels))
     if kinds[0] in names.FACE_PARTS:
         return await _find_in_faces(pixels, kinds[0], context)
     things = [one for one in await find_things(pixels, context, _EXPECTED) if one.label in kinds][:_MOST_NAMED]

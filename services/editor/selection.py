@@ -121,7 +121,8 @@ def _check_label(label: str, faults: Faults) -> None:
     elif not names.meaning(label):
         near = ", ".join(names.similar(label))
         faults.add(
-            f"is {label[:40]!r}, which cannot be found by name here; try {near}, or select by box, point or mask"
+            f"is {label[:40]!r}, which cannot be found by name here; try {near}, or select by box, point or mask; "
+            f"names are {', '.join(names.SPECIAL)}, and the {len(names.COCO)} kinds of COCO, such as person or cup"
         )
 
 

@@ -17,11 +17,11 @@ _NAMES = (
 COCO = tuple(_NAMES.split(","))
 
 # What is found by other means than the detector.
-FACE, TEXT, SUBJECT, BACKGROUND, SKIN, LIPS, EYES, TEETH = (
-    "face", "text", "subject", "background", "skin", "lips", "eyes", "teeth",
+FACE, TEXT, SUBJECT, BACKGROUND, SKIN, LIPS, EYES, TEETH, SKY = (
+    "face", "text", "subject", "background", "skin", "lips", "eyes", "teeth", "sky",
 )  # fmt: skip
 FACE_PARTS = (FACE, SKIN, LIPS, EYES, TEETH)
-SPECIAL = (*FACE_PARTS, TEXT, SUBJECT, BACKGROUND)
+SPECIAL = (*FACE_PARTS, TEXT, SUBJECT, BACKGROUND, SKY)
 
 _ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _VEHICLES = ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")
@@ -45,7 +45,7 @@ _OTHER_WORDS = {
     "laptop": "notebook,computer", "clock": "watch", "fire hydrant": "hydrant", "hot dog": "hotdog", "kite": "",
     FACE: "head,portrait", TEXT: "caption,writing,words,lettering,logo,watermark,title,letters",
     SUBJECT: "main subject,foreground,main object,object,product", BACKGROUND: "backdrop,surroundings",
-    EYES: "eye", LIPS: "mouth,lip", TEETH: "tooth,smile", SKIN: "complexion",
+    EYES: "eye", LIPS: "mouth,lip", TEETH: "tooth,smile", SKIN: "complexion", SKY: "skies,heaven,clouds",
 }  # fmt: skip
 _GROUPS = {
     "animal": _ANIMALS, "pet": ("cat", "dog", "bird"), "vehicle": _VEHICLES, "food": _FOOD,
@@ -119,7 +119,15 @@ def _named_in_chinese(label: str) -> tuple[str, ...]:
 
 def similar(label: str) -> list[str]:
     """At most five names that are known, spelled like `label`; common ones when none is."""
-    return difflib.get_close_matches(label.lower(), _MEANS, n=5, cutoff=0.6) or ["person", "car", "dog", FACE, SUBJECT]
+    return difflib.get_close_matches(label.lower(), _MEANS, n=5, cutoff=0.6) or [
+        "person",
+        "car",
+        "dog",
+        FACE,
+        SKY,
+        TEXT,
+        SUBJECT,
+    ]
 
 
 def _singulars(text: str) -> list[str]:
