@@ -246,7 +246,7 @@ def _in_srgb(image: PillowImage.Image) -> PillowImage.Image:
     if image.mode == "LAB":
         return _converted(base, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
     if not profile:
-        return base.convert("RGB")
+        return base if base.mode == "RGB" else base.convert("RGB")
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if "sRGB" in ImageCms.getProfileDescription(source) and base.mode != "CMYK":

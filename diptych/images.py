@@ -113,6 +113,8 @@ def encode(
 ) -> bytes:
     """The file of (H, W, 3|4) or grey (H, W) uint8; unspecified means PNG, JPEG lays alpha on white.
 
+    A PNG of nothing but greys is a grey file, a third as large.
+
     `quality` 1 to 100 for JPEG, AVIF and lossy WEBP; `lossless` for WEBP; `metadata` as it was fitted. InvalidRequest
     names `field` for a picture or metadata that the format cannot hold, or a format that is not written.
     """
@@ -128,7 +130,7 @@ def encode(
         texts = PngInfo()
         if metadata.xmp:
             texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
-        picture = PillowImage.fromarray(np.ascontiguousarray(pixels))
+        picture = PillowImage.fromarray(np.ascontiguousarray(pixels[..., 0] if _is_grey(pixels) else pixels))
         picture.save(file, kind, compress_level=_PNG_LEVEL, exif=exif, pnginfo=texts)
     elif kind == "JPEG":
         if max(len(exif), len(metadata.xmp)) > _MOST_IN_JPEG:
@@ -272,6 +274,15 @@ def to_rgba(pixels: Pixels) -> Pixels:
     if colored.shape[2] == 4:
         return colored
     return np.dstack([colored, np.full(colored.shape[:2], 255, np.uint8)])
+
+
+def _is_grey(pixels: Pixels) -> bool:
+    if pixels.ndim == 2 or pixels.shape[2] == 4:
+        return False
+    for part in (pixels[: 1 + len(pixels) // 64], pixels):  # Most pictures show their colour in the first rows.
+        if not (np.array_equal(part[..., 0], part[..., 1]) and np.array_equal(part[..., 0], part[..., 2])):
+            return False
+    return True
 
 
 def _colored(pixels: Pixels) -> Pixels:

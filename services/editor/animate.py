@@ -13,10 +13,11 @@ from diptych.v1 import editor_pb2, image_pb2
 from services.editor.camera import PAN, ZOOM_IN, Path, camera_path
 from services.editor.context import EditContext
 from services.editor.convert import check_image
+from services.editor.dominant_shifts import Hole
 from services.editor.editing import Editor, marking, timing
 from services.editor.effect import measure
 from services.editor.faults import Faults
-from services.editor.inpainting import Hole, continued
+from services.editor.inpainting import continued
 from services.editor.layers import Scene, behind, flat, mirrored, parted
 from services.editor.matting import box_of, find_subject
 from services.editor.models import INPAINTING

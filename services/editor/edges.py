@@ -103,7 +103,8 @@ def _blur_fusion(seen: Floats, front: Floats, back: Floats, alpha: Floats, radiu
     share: Any = cv2.merge([cv2.blur(alpha, size)] * 3)
     weight: Any = cv2.merge([alpha] * 3)
     rest: Any = cv2.subtract(np.ones_like(weight), weight)
-    front = cv2.divide(cv2.blur(cv2.multiply(front, weight), size), share + np.float32(1e-5))
-    back = cv2.divide(cv2.blur(cv2.multiply(back, rest), size), (1 - share) + np.float32(1e-5))
-    mixed = cv2.add(cv2.multiply(weight, front), cv2.multiply(rest, back))
-    return cv2.add(front, cv2.multiply(weight, cv2.subtract(seen, mixed))), back
+    front_mean: Any = cv2.divide(cv2.blur(cv2.multiply(front, weight), size), share + np.float32(1e-5))
+    back_mean: Any = cv2.divide(cv2.blur(cv2.multiply(back, rest), size), (1 - share) + np.float32(1e-5))
+    mixed = cv2.add(cv2.multiply(weight, front_mean), cv2.multiply(rest, back_mean))
+    found: Any = cv2.add(front_mean, cv2.multiply(weight, cv2.subtract(seen, mixed)))
+    return found, back_mean

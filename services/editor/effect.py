@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from diptych.images import Mask, Pixels, to_rgba
+from diptych.images import Mask, Pixels
 from diptych.v1 import image_pb2
 from services.editor.likeness import LEAST_LIKENESS, likeness
 
@@ -77,7 +77,7 @@ def _compare(before: Pixels, after: Pixels, selection: Mask | None) -> _Found:
     alpha = 4 in (before.shape[2], after.shape[2])
     for top in range(0, height, _ROWS):
         rows = slice(top, top + _ROWS)
-        old, new = (to_rgba(one[rows]) if alpha else one[rows] for one in (before, after))
+        old, new = (_with_alpha(one[rows]) if alpha else one[rows] for one in (before, after))
         difference: Any = cv2.absdiff(new, old)
         outside = 0 if selection is None else difference[selection[rows] == 0].max(initial=0)
         if alpha:  # The colour of what cannot be seen is no change.
@@ -90,3 +90,7 @@ def _compare(before: Pixels, after: Pixels, selection: Mask | None) -> _Found:
         found.rows[rows] = changed.any(1)
         found.columns |= changed.any(0)
     return found
+
+
+def _with_alpha(pixels: Pixels) -> Any:
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA) if pixels.shape[2] == 3 else pixels

@@ -13,8 +13,8 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from services.editor.camera import View
 from services.editor.color_spaces import Floats
+from services.editor.dominant_shifts import Hole
 from services.editor.edges import bleed, decontaminate
-from services.editor.inpainting import Hole
 from services.editor.resampling import resample
 
 # How far around the subject the background is taken to be tinted by it: share of the long side.

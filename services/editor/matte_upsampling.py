@@ -76,5 +76,5 @@ def _side(colors: Floats, squares: Floats, sure: Any, reach: int) -> tuple[Float
 
 def _total(values: Any) -> Floats:
     """(h, w): the sum over the last axis of (h, w, 3)."""
-    total: Floats = cv2.transform(values, np.ones((1, 3), np.float32))
-    return total
+    total: Any = cv2.transform(values, np.ones((1, 3), np.float32))
+    return np.asarray(total, np.float32)

@@ -4,6 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image as PillowImage
 
 from diptych.images import Mask, Pixels, flatten
 from services.editor.color_spaces import Floats
@@ -11,7 +12,7 @@ from services.editor.content import looks_drawn
 from services.editor.context import EditContext
 from services.editor.matte_upsampling import WORTHWHILE, led_by_colors
 from services.editor.plain_ground import mend
-from services.editor.resampling import resample, resample_plane
+from services.editor.resampling import resample_plane
 
 DEFAULT_MODEL = "isnet"
 # A subject that fills less than this share of the picture is none.
@@ -99,7 +100,9 @@ def _enter(pixels: Pixels, side: int, border: int, mean: float, scale: float) ->
     share = side / (max(height, width) + 2 * border)
     # Scaling first keeps a large picture's border from costing memory.
     inner_width, inner_height = max(1, round(width * share)), max(1, round(height * share))
-    small = resample(pixels, inner_width, inner_height)
+    # A large picture is halved first as often as that does not show.
+    picture = PillowImage.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    small = np.asarray(picture.resize((inner_width, inner_height), PillowImage.Resampling.LANCZOS, reducing_gap=2))
     x, y = round(border * share), round(border * share)
     widened = cv2.copyMakeBorder(small, y, y, x, x, cv2.BORDER_REPLICATE) if border else small
     square = cv2.resize(widened, (side, side), interpolation=cv2.INTER_LINEAR)
@@ -120,5 +123,7 @@ def _leave(matte: Floats, width: int, height: int, border: int) -> Mask:
     else:
         sized = resample_plane(inner, width, height)
     # Networks of this kind leave a veil of a percent or two where nothing is.
-    cleared: Mask = ((sized - 0.02) / 0.96).clip(0, 1).astype(np.float32)
-    return cleared
+    sized = np.asarray(sized, np.float32)
+    for step, value in ((np.subtract, 0.02), (np.divide, 0.96), (np.maximum, 0), (np.minimum, 1)):
+        step(sized, np.float32(value), out=sized)
+    return sized

@@ -40,7 +40,7 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     context.progress(0.8)
     if parameters.mask_only:
         grey = np.rint(matte * 255).astype(np.uint8)
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+        return np.asarray(cv2.merge([grey] * 3), np.uint8)
     if parameters.decontaminate:
         context.method("blur-fusion", "opencv")
     return await context.compute(cut_out, image, matte, parameters.decontaminate)
