@@ -31,9 +31,11 @@ _SIZES = {"small holes": (0.04, 0.09), "large holes": (0.12, 0.2)}
 
 _PAGE = """# How believable a hole in a photograph is filled
 
-{machine}. Made by `python -m benchmarks.inpainting`: {holes} random ellipses of each size, at most {side} pixels wide
-photographs that scikit-image and scikit-learn ship; means over the hole's rectangle. Higher is better for PSNR (dB) and
-SSIM, lower for the feature distance (`benchmarks/feature_distance.py`) and for seconds.
+{machine}. Made by `python -m benchmarks.inpainting`: {holes} random ellipses of each size, in
+photographs of at most {side} pixels that scikit-image and scikit-learn ship; means over the hole's rectangle. Higher is
+better for PSNR (dB) and SSIM, lower for the feature distance (`benchmarks/feature_distance.py`) and for seconds of
+processor time. `remove_object` takes pieces for holes of more than 4,000 pixels and PatchMatch for smaller ones,
+where pieces are behind.
 
 {table}
 """

@@ -20,6 +20,8 @@ from services.editor.resampling import resample
 
 # What a network or PatchMatch makes is bounded by the pixels that must be made and by the window looked at.
 _MOST_HOLE, _MOST_SIDE = 150_000, 1536
+# Holes of no more pixels have no structure of their own: patches fill them as well as pieces, and sooner.
+_SMALL_HOLE = 4000
 # The patches compared span 2 * this + 1 pixels.
 _PATCH_RADIUS = 4
 # How much of the surroundings is looked at, as a share of the hole's longer side, and at least, in pixels.
@@ -55,14 +57,15 @@ async def continued(colors: Pixels, hole: Hole, context: EditContext, model: str
         small, small_hole = await context.compute(reduced, part, inner, *_network_size(opened, window))
         made = await _by_network(small, small_hole, opened, context)
     else:
-        whole = await context.compute(completed, part, inner)
+        is_small = np.count_nonzero(inner) <= _SMALL_HOLE
+        whole = None if is_small else await context.compute(completed, part, inner)
         if whole is not None:
             context.method(METHOD, "numpy")
             return await context.compute(_put, colors, whole, inner, window)
-        # Hardly anything is known: there are no pieces that reach all of the hole.
+        # Or hardly anything is known, and no piece reaches all of the hole.
         context.method("patchmatch", "pypatchmatch")
-        small, small_hole = await context.compute(reduced, part, inner, window.width, window.height)
-        made = await context.compute(_by_patches, small, small_hole)
+        picture, hole_of_it = await context.compute(reduced, part, inner, window.width, window.height)
+        made = await context.compute(_by_patches, picture, hole_of_it)
     return await context.compute(_merged, colors, part, inner, window, made)
 
 

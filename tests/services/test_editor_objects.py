@@ -69,7 +69,7 @@ async def test_what_is_selected_goes_and_its_surroundings_carry_on(channel: grpc
     remove.selection.box.CopyFrom(image_pb2.Box(x=29, y=19, width=17, height=16))
     result, response = await house.edit(channel, marked, remove)
     assert np.abs(result.astype(int) - stripes).mean() < 8
-    assert [model.name for model in response.records[0].models] == ["shifted-pieces"]
+    assert [model.name for model in response.records[0].models] == ["patchmatch"]
     assert response.records[0].models[0].kind == image_pb2.MODEL_KIND_ALGORITHM
     remove.selection.mask.CopyFrom(to_message(np.zeros((60, 80), np.uint8)))
     result, response = await house.edit(channel, marked, remove)
