@@ -3,7 +3,8 @@
     python -m benchmarks.orchestrator_overhead                      starts the three services, measures, stops them
     python -m benchmarks.orchestrator_overhead --address HOST:PORT  measures services that run already
 
-The goal is run one at a time. Target: at most 5 % of the total or 30 ms, whichever is larger, at p50 and at p95.
+The goal is one whose steps are quick, so that they hide little, run one at a time. Target: at most 5 % of the total or
+30 ms, whichever is larger, at p50 and at p95.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from benchmarks.measuring import machine, percentile, started
 from diptych.client import AsyncClient
 from diptych.v1 import orchestrator_pb2 as v1
 
-GOAL = "draw a red apple icon and cut out the background"
+GOAL = "draw a quick draft of a red apple icon and make it black and white"
 TARGET_SHARE = 0.05
 TARGET_SECONDS = 0.030
 
