@@ -25,7 +25,7 @@ def finished(draft: Draft, end: v1.StepInput, operations: Sequence[Wanted], prof
         current = end
         if platform:
             step = v1.PlanStep(edit=fill.edit("resize", {"platform": platform}))
-            current = draft.add(Wanted("resize", because=because), step, [current])
+            current = draft.add(Wanted("resize", {"platform": platform}, because=because), step, [current])
         if profile.watermark is not None:
             mark = v1.StepInput(stored_sha256=profile.watermark_sha256)
             laid = Wanted("composite", because=f"It is the watermark of the profile “{profile.name}”.")

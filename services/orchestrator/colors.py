@@ -12,6 +12,9 @@ _FILLERS = re.compile(
 )
 _HEX = re.compile(r"#(?:([0-9a-fA-F]{6})|([0-9a-fA-F]{3}))\b")
 _GRADIENT = re.compile(r"\b(gradient|fade|(farb)?verlauf|dégradé|degradado|gradiente)\b|渐变", re.IGNORECASE)
+# How people say the "light" and "dark" of named colours.
+_LIGHT = re.compile(r"\b(?:pale|pastel|soft)(?=[\s-]?\w)", re.IGNORECASE)
+_DARK = re.compile(r"\bdeep(?=[\s-]?\w)", re.IGNORECASE)
 _WORD = re.compile(r"#?[^\W_]+")
 _MORE = {
     "blonde": "#e6c88b",
@@ -66,7 +69,8 @@ def color_of(words: str) -> str | None:
     if match := _HEX.search(words):
         digits = match[1] or "".join(2 * digit for digit in match[2])
         return f"#{digits.lower()}"
-    return _named(_FILLERS.sub(" ", words))
+    bare = _FILLERS.sub(" ", words)
+    return _named(bare) or _named(_LIGHT.sub("light", _DARK.sub("dark", bare)))
 
 
 def color_in(words: str) -> str | None:

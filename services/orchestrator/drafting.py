@@ -145,6 +145,7 @@ class Draft:
 
     def _edit(self, operation: Wanted, current: Input | None, spare: Input | None) -> tuple[Input, Input | None]:
         other: Input | None = None
+        note = ""
         if operation.name in SECOND_PICTURE and spare is not None:
             other, spare = spare, None
         elif takes_second(operation, self.num_images):
@@ -152,7 +153,7 @@ class Draft:
         elif current is not None and (filled := fill_of(operation)) is not None:
             if self.known.catalog.draws_inside:
                 return filled(self, operation, current), spare
-            operation = operation.with_slots(NOT_INSIDE)
+            note = NOT_INSIDE
         edit = fill.edit(operation.name, operation.slots)
         if other is None and (operation.name in _NEEDS_SECOND or edit.replace_background.HasField("image")):
             other = self._drawn_for(operation)
@@ -160,7 +161,7 @@ class Draft:
             edit.replace_background.image.SetInParent()
         if other is not None and operation.name == "style_transfer":
             edit.style_transfer.image.SetInParent()
-        return self._conditional(operation, edit, current, other), spare
+        return self._conditional(operation.with_slots(note), edit, current, other), spare
 
     def _conditional(
         self, operation: Wanted, edit: editor_pb2.Operation, current: Input | None, other: Input | None

@@ -35,16 +35,17 @@ _LOOK_OF_IT = re.compile(
 # What a shop picture may already have been asked to be; any other operation means that more than that is wanted.
 _SHOP_PARTS = frozenset({"replace_background", "remove_background", "crop", "resize", "enhance", "extend"})
 _MARGIN, _SHADOW = 0.1, 0.5
+_DRAWN_LOOK = 0.6
 
 
 def with_implied(goal: str, operations: Sequence[Wanted], num_images: int) -> list[Wanted]:
     """The operations and those that the goal implies; unchanged when it implies nothing."""
     asked = _ground_named(goal, operations) if num_images else list(operations)
-    asked = _around_the_subject(asked)
     if num_images and _SHOP.search(goal) and _is_product(goal, asked):
-        return _for_a_shop(asked)
+        return _for_a_shop(_around_the_subject(asked))
+    asked = _with_room(_around_the_subject(asked))
     if num_images and has(asked, "generate"):
-        return _look_of_what_is_drawn(goal, asked)
+        return _gently(_look_of_what_is_drawn(goal, asked))
     if has(asked, "generate") and not has(asked, "remove_background", "replace_background") and _STICKER.search(goal):
         asked = _after_drawing(asked, Wanted("remove_background", because="Added: a sticker has no background."))
     sized = has(asked, "upscale", "resize", "animate") or any("width" in one.slots for one in asked)
@@ -95,6 +96,35 @@ def _around_the_subject(operations: Sequence[Wanted]) -> list[Wanted]:
         aims = one.name == "crop" and "aspect" in one.slots and not one.slots.get("platform")
         kept.append(one.with_slots(why, subject=1) if aims and bare else one)
         bare = bare or one.name in ("remove_background", "replace_background")
+    return kept
+
+
+def _with_room(operations: Sequence[Wanted]) -> list[Wanted]:
+    """A crop to an aspect around what stands on a plain ground leaves room about it, filled with that ground."""
+    ground: str | None = None
+    framed: list[Wanted] = []
+    for one in operations:
+        if one.name == "replace_background":
+            ground = color_of(str(one.slots.get("background", "")))
+        if one.name == "crop" and ground is not None and one.slots.get("subject") and not one.slots.get("width"):
+            shape = {"aspect": one.slots["aspect"], "color": ground}
+            near: dict[str, Value] = {"subject": 1, "margin": _MARGIN}
+            framed.append(Wanted("crop", near, one.clause, one.because))
+            framed.append(Wanted("extend", shape, one.clause, "The ground fills what is missing."))
+        else:
+            framed.append(one)
+    return framed
+
+
+def _gently(operations: Sequence[Wanted]) -> list[Wanted]:
+    """A look that is drawn for the purpose is laid on in part, where the goal does not say how strongly."""
+    why = f"What is drawn has strong colours: {_DRAWN_LOOK:.0%} of its look keep the photograph natural."
+    drawn = False
+    kept = []
+    for one in operations:
+        open_ = one.name == "match_style" and drawn and "strength" not in one.slots
+        kept.append(one.with_slots(why, strength=_DRAWN_LOOK) if open_ else one)
+        drawn = drawn or one.name == "generate"
     return kept
 
 

@@ -288,6 +288,7 @@ _FILLERS: dict[str, Callable[[editor.Operation, Slots], None]] = {
     "blur_background": _blur_background,
     "enhance": _strength,
     "denoise": _strength,
+    "match_style": _strength,
     "deblur": _strength,
     "upscale": _upscale,
     "color_correct": _color_correct,

@@ -117,6 +117,7 @@ async def test_a_profile_fills_what_is_left_open(tmp_path: Path) -> None:
         assert plan.steps[0].generate.prompt == "a fox, flat vector style, in navy and orange"
         assert [step.operation for step in plan.steps] == ["generate", "resize", "composite", "resize", "composite"]
         assert [step.edit.resize.platform for step in plan.steps[1::2]] == ["instagram-post", "youtube-thumbnail"]
+        assert all("half as large" not in step.reason for step in plan.steps)
         assert all("“acme”" in step.reason for step in plan.steps[1:])
         assert len(done.images) == 2 and {image.format for image in done.images} == {image_pb2.IMAGE_FORMAT_WEBP}
         laid = house.toys.edits[-1].operations[-1].composite

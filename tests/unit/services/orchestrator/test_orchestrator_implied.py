@@ -54,9 +54,33 @@ def test_nothing_is_added_that_is_not_implied(goal: str, operations: list[Wanted
 
 def test_a_ground_that_the_reading_lost_is_kept() -> None:
     plan = plan_goal("put the shoe on white and crop it square", intent(("crop", {"aspect": "1:1"})), 1)
-    assert [step.operation for step in plan.steps] == ["replace_background", "crop"]
     assert plan.steps[0].edit.replace_background.color == "#ffffff" and "on white" in plan.steps[0].reason
-    assert plan.steps[1].edit.crop.subject and plan.steps[1].edit.crop.subject_aspect == "1:1"
+
+
+def test_what_stands_on_a_plain_ground_is_cropped_with_room_that_the_ground_fills() -> None:
+    read = intent(("replace_background", {"background": "pale blue"}), ("crop", {"aspect": "4:5"}))
+    plan = plan_goal("put the shoe on pale blue and crop it to 4:5", read, 1)
+    assert [step.operation for step in plan.steps] == ["replace_background", "crop", "extend"]
+    ground, frame, room = (step.edit for step in plan.steps)
+    assert frame.crop.subject and not frame.crop.subject_aspect and 0 < frame.crop.margin < 0.2
+    assert (room.extend.aspect, room.extend.color) == ("4:5", ground.replace_background.color) == ("4:5", "#add8e6")
+    assert plan_faults(plan, 1) == []
+
+
+def test_on_a_place_it_is_cropped_around_the_subject_alone() -> None:
+    read = intent(("replace_background", {"background": "a beach"}), ("crop", {"aspect": "1:1"}))
+    plan = plan_goal("put the shoe on a beach and crop it square", read, 1)
+    assert plan.steps[-1].edit.crop.subject_aspect == "1:1"
+
+
+@pytest.mark.parametrize(("said", "strength"), [({}, 0.6), ({"strength": 0.85}, 0.85)])
+def test_a_look_that_is_drawn_is_laid_on_in_part_unless_the_goal_says_how_much(
+    said: dict[str, str | float | int], strength: float
+) -> None:
+    read = intent(("generate", {"prompt": "a misty blue evening"}), ("match_style", said))
+    plan = plan_goal("imagine a misty blue evening and match my photo to its look", read, 1)
+    assert plan.steps[-1].edit.match_style.strength == pytest.approx(strength)
+    assert ("keep the photograph natural" in plan.steps[-1].reason) == (not said)
 
 
 @pytest.mark.parametrize(
