@@ -19,7 +19,7 @@ _NOISY, _SOFT, _SMALL = 3.0, 100.0, 1500.0
 _TOO_DARK, _TOO_BRIGHT = -0.5, 0.7
 _IF = re.compile(
     r"\b(?:if|when|where|in case|only as needed|as needed|where needed|unless|wenn|falls|nötig|si|cuando|s'il)\b"
-    r"|如果|需要时",
+    r"|\bshould (?:it|the|there)\b|\bsollte[n]?\b|\ben caso\b|如果|要是|假如|的话|需要时",
     re.IGNORECASE,
 )
 # What `analyze` must look for, for each measure.
@@ -68,10 +68,10 @@ def bound_of(wanted: Wanted, goal: str) -> Bound | None:
     brightness = number(wanted.slots, "brightness") if wanted.name == "color_correct" else None
     if brightness and not wanted.slots.get("object"):
         if brightness > 0:
-            most = _TOO_DARK if said_if else _BRIGHT
-            return Bound(v1.MEASURE_EXPOSURE, "Done only if the picture is not bright already.", at_most=most)
-        least = _TOO_BRIGHT if said_if else _DARK
-        return Bound(v1.MEASURE_EXPOSURE, "Done only if the picture is not dark already.", at_least=least)
+            most, words = (_TOO_DARK, "is too dark") if said_if else (_BRIGHT, "is not bright already")
+            return Bound(v1.MEASURE_EXPOSURE, f"Done only if the picture {words}.", at_most=most)
+        least, words = (_TOO_BRIGHT, "is too bright") if said_if else (_DARK, "is not dark already")
+        return Bound(v1.MEASURE_EXPOSURE, f"Done only if the picture {words}.", at_least=least)
     if not said_if:
         return None
     return {

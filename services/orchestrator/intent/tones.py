@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """Colour adjustments in words: "a bit warmer", "less saturation", "black and white"."""
 
 import re
@@ -8,14 +9,14 @@ _MORE = (
     r"augment\w*|más|aument\w*|sub\w{1,2}"
 )
 _LESS = (
-    r"less|reduc\w*|lower\w*|decreas\w*|drop\w*|tone\w* down|turn\w* down|too much|too|cut|"
+    r"less|reduc\w*|lower\w*|decreas\w*|drop\w*|tone\w* down|turn\w* down|too much|cut|"
     r"pull\w* down|dial\w* back|mut\w+|"
     r"weniger|verringer\w*|moins de|baiss\w*|réduis|menos|baja|reduce"
 )
 _SCALES = {
     "contrast": r"contrast\w*|kontrast|contraste|对比度",
     "saturation": r"saturat\w*|vibran\w+|vivid\w*|colou?rful\w*|sättigung|saturación|饱和度|colou?r intensity",
-    "brightness": r"bright\w*|exposure|helligkeit|luminosité|brillo|亮度",
+    "brightness": r"bright(?!en)\w*|exposure|helligkeit|luminosité|brillo|亮度",
     "temperature": r"warm\w*|colou?r temperature|wärm\w*|色温",
 }
 _DIRECT = (
@@ -25,10 +26,19 @@ _DIRECT = (
     ("temperature", 1, r"too (?:cold|cool|blue)|zu (?:blau|kalt)|trop bleue?|muy azul|偏蓝"),
     ("saturation", -1, r"too (?:saturated|colou?rful|vivid)|oversaturated|less (?:saturat|vivid|colou?rful)\w*"),
     ("saturation", 1, r"washed out|too (?:pale|dull|grey)|faded|dull|pop\b|punch\w*|bunter|鲜艳"),
-    ("brightness", 1, r"brighte\w+|light(?:en|er)\w*|heller|aufhell\w*|plus claire?|más clara|调亮|提亮|亮一点"),
-    ("brightness", -1, r"dark(?:en|er)\w*|dunkler|abdunk\w*|plus sombre|más oscura|调暗|暗一点"),
-    ("temperature", 1, r"warm(?:er|ing)?\b|wärmer|plus chaude?|más cálida|暖"),
-    ("temperature", -1, r"cool(?:er|ing)?\b|cold(?:er)?\b|kälter|kühler|plus froide?|más fría|冷"),
+    (
+        "brightness",
+        1,
+        r"brighte\w+|light(?:en|er)\w*|heller|aufhell\w*|plus claire?|éclairci\w*|más clara|acl[aá]r\w+|"
+        r"调亮|提亮|亮一[点些]|变亮",
+    ),
+    (
+        "brightness",
+        -1,
+        r"dark(?:en|er)\w*|dunkler|abdunk\w*|plus sombre|assombri\w*|más oscura|oscur[eé][cz]\w*|调暗|暗一[点些]|变暗",
+    ),
+    ("temperature", 1, r"warm(?:er|ing)?\b|wärmer|plus chaude?|réchauff\w*|más cálida|暖"),
+    ("temperature", -1, r"cool(?:er|ing)?\b|cold(?:er)?\b|kälter|kühler|plus froide?|refroidi\w*|más fría|冷"),
     ("saturation", -1, r"desaturat\w*|muted|paler"),
     ("contrast", 1, r"contrasty|kontrastreicher|plus contrastée?"),
 )
@@ -38,6 +48,9 @@ _TONES = (
      r"noir et blanc|blanco y negro|黑白"),
     ("sepia", r"sepia"),
 )  # fmt: skip
+# Between words of one thought: in "too dark, brighten it" nothing is too bright.
+_GAP = r"[^\w,;.:!?，。；]+"
+_BEGINS = r"(?<![A-Za-zÀ-ÿ0-9_])"  # Chinese has no gaps between words
 _SLIGHTLY = re.compile(
     r"\b(?:a bit|slightly|a little|a touch|subtl\w+|gently|etwas|leicht|un peu|un poco|a tad)\b|一点", re.IGNORECASE
 )
@@ -69,10 +82,11 @@ def adjustments(text: str) -> dict[str, float | str]:
             break
     if "tone" not in found:
         for name, scale in _SCALES.items():
-            for sign, words in ((-1, _LESS), (1, _MORE)):
-                if re.search(rf"(?:\b(?:{words})\b)(?:\W+\w+){{0,3}}?\W+(?:{scale})", text, re.IGNORECASE):
+            for sign, words in ((-1, rf"{_LESS}|too(?={_GAP}(?:{scale}))"), (1, _MORE)):
+                said = rf"\b(?:{words})\b(?:{_GAP}\w+){{0,3}}?{_GAP}(?:{scale})"
+                if re.search(said, text, re.IGNORECASE):
                     found.setdefault(name, sign * amount)
     for name, sign, pattern in _DIRECT:
-        if name not in found and "tone" not in found and re.search(rf"(?<!\w)(?:{pattern})", text, re.IGNORECASE):
+        if name not in found and "tone" not in found and re.search(rf"{_BEGINS}(?:{pattern})", text, re.IGNORECASE):
             found[name] = sign * amount
     return found
