@@ -123,7 +123,7 @@ def _leave(matte: Floats, width: int, height: int, border: int) -> Mask:
     else:
         sized = resample_plane(inner, width, height)
     # Networks of this kind leave a veil of a percent or two where nothing is.
-    sized = np.asarray(sized, np.float32)
-    for step, value in ((np.subtract, 0.02), (np.divide, 0.96), (np.maximum, 0), (np.minimum, 1)):
-        step(sized, np.float32(value), out=sized)
-    return sized
+    cleared: Mask = np.subtract(sized, np.float32(0.02), dtype=np.float32)
+    for step, value in ((np.divide, 0.96), (np.maximum, 0), (np.minimum, 1)):
+        step(cleared, np.float32(value), out=cleared)
+    return cleared
