@@ -45,8 +45,8 @@ class Pace(Protocol):
     def seconds(self, key: Hashable, samples: int) -> float | None:
         """One call with so many samples; None when nothing of that key was ever measured."""
 
-    def worthwhile(self, key: Hashable) -> int | None:
-        """How many samples in one call pay off; None for as many as there are."""
+    def worthwhile(self, key: Hashable, samples: int) -> int | None:
+        """How many rows of `samples` each to take in one call; None for as many as there are."""
 
 
 R = TypeVar("R", bound=Row)
@@ -97,15 +97,15 @@ def choose(places: Sequence[Place[R]], pace: Pace, *, max_rows: int, now: float)
 
 def taken(order: Sequence[Place[R]], pace: Pace, *, max_rows: int) -> list[Place[R]]:
     """The first place and those of its key that share its call."""
-    key = order[0].row.key
-    room = pace.worthwhile(key)
+    key, each = order[0].row.key, order[0].row.samples
+    width = pace.worthwhile(key, each)
     chosen: list[Place[R]] = []
     samples = 0
     for place in order:
         if place.row.key != key:
             continue
         samples += place.row.samples
-        if chosen and (len(chosen) == max_rows or (room is not None and samples > room)):
+        if chosen and (len(chosen) == max_rows or (width is not None and samples > width * each)):
             break
         chosen.append(place)
     return chosen

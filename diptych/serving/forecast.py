@@ -17,17 +17,17 @@ class _Remembered:
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._seconds: dict[tuple[Hashable, int], float | None] = {}
-        self._worthwhile: dict[Hashable, int | None] = {}
+        self._worthwhile: dict[tuple[Hashable, int], int | None] = {}
 
     def seconds(self, key: Hashable, samples: int) -> float | None:
         if (key, samples) not in self._seconds:
             self._seconds[key, samples] = self._pace.seconds(key, samples)
         return self._seconds[key, samples]
 
-    def worthwhile(self, key: Hashable) -> int | None:
-        if key not in self._worthwhile:
-            self._worthwhile[key] = self._pace.worthwhile(key)
-        return self._worthwhile[key]
+    def worthwhile(self, key: Hashable, samples: int) -> int | None:
+        if (key, samples) not in self._worthwhile:
+            self._worthwhile[key, samples] = self._pace.worthwhile(key, samples)
+        return self._worthwhile[key, samples]
 
 
 def finish_times(places: Sequence[Place[R]], pace: Pace, *, max_rows: int, now: float) -> dict[Place[R], float] | None:

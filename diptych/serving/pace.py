@@ -1,12 +1,14 @@
 """How long calls take, learned from those that were made."""
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
 # Older calls count less and less: the last fifty or so make the estimate.
 _KEPT = 0.98
-# One call more or less by so little of its time is not worth the wait of those in it.
-_WORTH = 0.1
+# Rows in a call, by the root of what a call costs over what a row costs: found by replaying streams of requests
+# (`benchmarks.generator --only replay`); at 50 to 110 % of capacity hardly ever a tenth above the best width.
+_WIDTH = 6.0
 
 
 @dataclass
@@ -59,15 +61,16 @@ class StepTimes:
         fixed, each, _ = line.fit()
         return fixed + each * samples
 
-    def worthwhile(self, key: Hashable) -> int | None:
-        """So many samples that another would save less than a tenth of their time; None while that is not known.
+    def worthwhile(self, key: Hashable, samples: int) -> int | None:
+        """How many rows of `samples` each to take in one call; None, while that is not known, for all there are.
 
-        Where a call costs the same however many ride in it, as on a device that is not full, that is everyone. Where
-        each sample costs its share, as on a CPU, a few are enough, and who is first in line is done sooner.
+        A wide call shares its fixed part among many, a narrow one is over sooner. As with the size of a lot (Harris
+        1913) the best lies at the root of one cost over the other, and is flat: everyone where a call costs the same
+        however many ride in it, as on a device that is not full; one where each row costs its share and no more.
         """
         if (line := self._lines.get(key)) is None:
             return None
         fixed, each, known = line.fit()
         if not known or each == 0:
             return None
-        return max(1, round(fixed / (_WORTH * each)))
+        return max(1, round(_WIDTH * math.sqrt(fixed / (each * samples))))

@@ -22,16 +22,16 @@ class Toy:
 
 @dataclass
 class Steady:
-    """Each sample costs a second; so many pay off."""
+    """Each sample costs a second; so many rows pay off."""
 
-    room: int | None = None
+    width: int | None = None
     known: bool = True
 
     def seconds(self, key: Hashable, samples: int) -> float | None:
         return float(samples) if self.known else None
 
-    def worthwhile(self, key: Hashable) -> int | None:
-        return self.room
+    def worthwhile(self, key: Hashable, samples: int) -> int | None:
+        return self.width
 
 
 def place(
@@ -47,8 +47,10 @@ def place(
     return Place(Toy(steps, key, samples), arrived, deadline, idle_since, group=group or object())
 
 
-def chosen(places: Sequence[Place[Toy]], *, max_rows: int = 8, now: float = 10, room: int | None = None) -> Choice[Toy]:
-    return choose(places, Steady(room), max_rows=max_rows, now=now)
+def chosen(
+    places: Sequence[Place[Toy]], *, max_rows: int = 8, now: float = 10, width: int | None = None
+) -> Choice[Toy]:
+    return choose(places, Steady(width), max_rows=max_rows, now=now)
 
 
 def test_rows_of_one_key_step_together_whatever_their_steps() -> None:
@@ -63,9 +65,9 @@ def test_a_call_holds_no_more_rows_than_allowed() -> None:
 
 def test_no_more_share_a_call_than_pays_off_and_pairs_count_twice() -> None:
     places = [place(3, samples=2), place(4, samples=2), place(9), place(10)]
-    assert chosen(places, room=4).step == tuple(places[:2])
-    assert chosen(places, room=5).step == tuple(places[:3])
-    assert chosen(places, room=1).step == (places[0],)
+    assert chosen(places, width=2).step == tuple(places[:2])
+    assert chosen(places, width=3).step == tuple(places)
+    assert chosen(places, width=1).step == (places[0],)
 
 
 def test_the_least_work_goes_first() -> None:
