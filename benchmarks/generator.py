@@ -40,7 +40,7 @@ async def main() -> None:
     parser.add_argument("--streams", type=int, default=2, help="streams at each load (default: %(default)s)")
     parser.add_argument("--runs", type=int, default=10, help="measured runs of each (default: %(default)s)")
     compiling = argparse.BooleanOptionalAction
-    parser.add_argument("--compile", action=compiling, default=True, help="torch.compile too; it takes minutes")
+    parser.add_argument("--compile", action=compiling, default=True, help="torch.compile too; slow at first")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "benchmarks")
     given = parser.parse_args()
     console, line = Console(width=140), machine()

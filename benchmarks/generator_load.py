@@ -22,7 +22,7 @@ from functools import partial
 
 from benchmarks.generator_report import Line, Outcome, Verdict
 from benchmarks.measuring import percentile
-from diptych.diffusion import Defaults, Pipeline, Row, RowSpec, open_pipeline
+from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
 from diptych.repository import ModelRepository
 from diptych.serving.continuous_batcher import ContinuousBatcher
 from diptych.serving.worker import Worker
@@ -70,8 +70,12 @@ Way = Callable[[Stage, "asyncio.Queue[Request]"], Awaitable[None]]
 async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
     """Throughput and latency of every way at `load`, a part of what full calls can do."""
     local = ModelRepository().open("diptych-icons")
+    preview = local.manifest.preview
     pipeline = open_pipeline(
-        local.directory, Defaults.from_table(local.manifest.defaults), threads=given.threads or os.cpu_count() or 1
+        local.directory,
+        Defaults.from_table(local.manifest.defaults),
+        threads=given.threads or os.cpu_count() or 1,
+        preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
     )
     pipeline.warm_up()
     model = GeneratorModel(image_pb2.ModelRef(name="default"), pipeline, 0)

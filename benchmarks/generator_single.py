@@ -1,11 +1,15 @@
 """One picture, from noise to clean latents: diffusers' loop in PyTorch against ours, on the same weights.
 
+What torch.compile makes is kept in TORCHINDUCTOR_CACHE_DIR, by default below the user's cache: the first run takes an
+hour of a busy CPU, later ones a minute.
+
 Two denoisers with random weights, which do not change speed: the default model's, and one of Stable Diffusion's form at
 a quarter of its width. Both loops get the text states ready-made and stop before the decoder.
 """
 
 import argparse
 import json
+import os
 import tempfile
 import time
 import warnings
@@ -66,6 +70,7 @@ def _compare(name: str, unet: torch.nn.Module, pipeline: Pipeline, given: argpar
     }
     remarks = [] if given.compile else ["torch.compile was left out"]
     if given.compile:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache/diptych/inductor"))
         compiled = torch.compile(unet)
         try:
             _diffusers(compiled, states, _shape(pipeline), 0)
