@@ -27,11 +27,13 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
+from diptych.repository import ModelRepository
 from training.generator.decoder import load_decoder
 from training.generator.denoiser import load_denoiser
 from training.generator.latents import PatchCode
 from training.generator.manifest import write_manifest
 from training.generator.prepare import read_config
+from training.generator.preview_map import fitted_to, table
 from training.generator.storage import compress
 
 TIME_LAYERS = ("time_embedding.", "add_embedding.proj")
@@ -258,6 +260,12 @@ def main() -> None:
         write_autoencoder(options.work, output, config)
     write_configs(output, config, student=options.student)
     write_manifest(output, options.version, config, student=options.student)
+    # A student's latents are its teacher's, and so is the map.
+    known = ModelRepository([output.parent])
+    drawn_by = "diptych-icons" if options.student else output.name
+    known.pull(drawn_by)
+    preview = table(fitted_to(known.open(drawn_by)))
+    write_manifest(output, options.version, config, student=options.student, preview=preview)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ inputs = [
   {{ name = "encoder_hidden_states", dtype = "float32", shape = ["B", 16, 384] }},
 ]
 outputs = [{{ name = "out_sample", dtype = "float32", shape = ["B", 12, 16, 16] }}]
-
+{preview}
 [[files]]
 path = "text_encoder/model.onnx"
 sha256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
@@ -72,9 +72,15 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_manifest(output: Path, version: str, config: dict[str, Any], *, student: bool) -> None:
+PREVIEW = """
+# Four by four points a cell, fitted by training/generator/preview_map.py.
+{table}
+"""
+
+
+def write_manifest(output: Path, version: str, config: dict[str, Any], *, student: bool, preview: str = "") -> None:
     """Writes `output`/manifest.toml. A student draws in few steps and takes the autoencoder from its teacher's folder,
-    which lies beside it."""
+    which lies beside it. `preview`: the table of the map for previews, which can be fitted to an entry alone."""
     teacher = output.parent / "diptych-icons"
     described = "Small icons and emoji-like drawings from a short phrase, 256 x 256 px"
     sampling = config["sampling"]
@@ -84,6 +90,7 @@ def write_manifest(output: Path, version: str, config: dict[str, Any], *, studen
         version=version,
         steps=steps,
         guidance=guidance,
+        preview=PREVIEW.format(table=preview) if preview else "",
         description=f"{described}; {steps} steps without guidance." if student else f"{described}.",
     )
     own = COMMITTED if student else (*COMMITTED, *AUTOENCODER)

@@ -9,7 +9,8 @@ other drawings come to the decoder's. `--sheet` shows them: above by the map, be
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from diptych.diffusion import Defaults, Pipeline, PreviewMap, RowSpec, open_pipe
 from diptych.engines.base import Array
 from diptych.images import Pixels
 from diptych.repository import ModelRepository
+from diptych.repository.repository import LocalModel
 
 POINTS = 4
 PROMPTS = (
@@ -35,23 +37,38 @@ def main() -> None:
     parser.add_argument("--model", default="diptych-icons")
     parser.add_argument("--sheet", type=Path)
     given = parser.parse_args()
-    local = ModelRepository().open(given.model)
-    pipeline = open_pipeline(local.directory, Defaults.from_table(local.manifest.defaults))
-    latents, pictures = passed(pipeline, PROMPTS, since=_STEPS // 2)
-    fitted = fit(latents, pictures)
-    print("[preview]")
-    print("weights = [")
-    for row in fitted.weights:
-        print(f"  {[round(float(value), 4) for value in row]},")
-    print("]")
-    print(f"bias = {[round(float(value), 4) for value in fitted.bias]}")
-    latents, pictures = passed(pipeline, OTHERS)
+    with _opened(ModelRepository().open(given.model)) as pipeline:
+        fitted = fit(*passed(pipeline, PROMPTS, since=_STEPS // 2))
+        print(table(fitted))
+        latents, pictures = passed(pipeline, OTHERS)
     drawn = [fitted.pixels(one, picture.shape[1::-1]) for one, picture in zip(latents, pictures, strict=True)]
     errors = [np.mean((one.astype(float) - other) ** 2) for one, other in zip(drawn, pictures, strict=True)]
     print(f"# {np.mean(10 * np.log10(255**2 / np.array(errors))):.1f} dB from the decoder's, on other drawings")
     if given.sheet:
         Image.fromarray(np.vstack([np.hstack(drawn[:12]), np.hstack(pictures[:12])])).save(given.sheet)
-    pipeline.close()
+
+
+def fitted_to(model: LocalModel) -> PreviewMap:
+    """The map for a model, by its own drawings."""
+    with _opened(model) as pipeline:
+        return fit(*passed(pipeline, PROMPTS, since=_STEPS // 2))
+
+
+def table(fitted: PreviewMap) -> str:
+    """The map as a manifest has it."""
+    rows = [f"  {[round(float(value), 4) for value in row]}," for row in fitted.weights]
+    bias = [round(float(value), 4) for value in fitted.bias]
+    return "\n".join(["[preview]", "weights = [", *rows, "]", f"bias = {bias}"])
+
+
+@contextmanager
+def _opened(model: LocalModel) -> Iterator[Pipeline]:
+    """Without a map, so that previews are the decoder's."""
+    pipeline = open_pipeline(model.directory, Defaults.from_table(model.manifest.defaults))
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
 
 
 def passed(pipeline: Pipeline, prompts: Sequence[str], *, since: int = 0) -> tuple[list[Array], list[Pixels]]:
