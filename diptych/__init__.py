@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from diptych.events import Event, PlanMade, StepFinished, StepPreview, StepProgress, StepStarted
     from diptych.findings import AnalyzeResult
+    from diptych.guides import Constraint, Reference
     from diptych.operations import operation, parse_operation
     from diptych.plans import Plan, PlanStep
     from diptych.sync import Client
@@ -74,6 +75,7 @@ _HOMES = {
     ),
     "diptych.events": ("Event", "PlanMade", "StepFinished", "StepPreview", "StepProgress", "StepStarted"),
     "diptych.findings": ("AnalyzeResult",),
+    "diptych.guides": ("Constraint", "Reference"),
     "diptych.operations": ("operation", "parse_operation"),
     "diptych.plans": ("Plan", "PlanStep"),
     "diptych.sync": ("Client",),
@@ -99,6 +101,7 @@ __all__ = [
     "Cancelled",
     "ClarificationNeeded",
     "Client",
+    "Constraint",
     "CreateResult",
     "DataCorrupted",
     "DeadlineExceeded",
@@ -126,6 +129,7 @@ __all__ = [
     "PlanMade",
     "PlanStep",
     "Record",
+    "Reference",
     "ServiceUnavailable",
     "StepFinished",
     "StepPreview",

@@ -15,6 +15,7 @@ from diptych.events import (
 )
 from diptych.filming import FilmFormat, collect_film, duration_message, film_format
 from diptych.findings import AnalyzeResult
+from diptych.guides import Constraint, Reference
 from diptych.inputs import PictureInput, to_message
 from diptych.operations import OperationInput, to_operations
 from diptych.plans import Plan
@@ -124,6 +125,8 @@ class AsyncClient(Calls):
         init_image: PictureInput | None = None,
         strength: float | None = None,
         mask_image: PictureInput | None = None,
+        references: Sequence[Reference] = (),
+        constraints: Sequence[Constraint] = (),
         format: Format | None = None,
         preview_interval: int = 0,
         on_event: OnEvent | None = None,
@@ -145,6 +148,8 @@ class AsyncClient(Calls):
             init_image=await _image(init_image, "init_image"),
             strength=strength,
             mask_image=await _image(mask_image, "mask_image"),
+            references=await _guides(references, "references"),
+            constraints=await _guides(constraints, "constraints"),
             output=_output(format),
         )
         if on_event is None:  # What nobody hears need not cross the wire.
@@ -327,6 +332,12 @@ def _keyframes(prompts: Sequence[str], seeds: Sequence[int]) -> list[generator_p
 async def _image(source: PictureInput | None, field: str) -> image_pb2.Image | None:
     # Reading and encoding may take a while: off the event loop, where other calls are served.
     return None if source is None else await asyncio.to_thread(to_message, source, field)
+
+
+async def _guides(guides: Sequence[Reference | Constraint], field: str) -> list[Message]:
+    if isinstance(guides, Reference | Constraint):
+        raise InvalidRequest.single(field, "give a list, not one")
+    return [await asyncio.to_thread(guide.to_message, f"{field}[{number}]") for number, guide in enumerate(guides)]
 
 
 async def _inputs(images: Sequence[PictureInput]) -> list[orchestrator_pb2.ImageInput]:

@@ -1,7 +1,7 @@
 """`diptych generate PROMPT`: pictures from words, by the generator alone."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,10 @@ from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
 from diptych.cli.options import Address, AsJson, Output, Timeout, size
 from diptych.errors import InvalidRequest
+from diptych.guides import Constraint, Reference
 from diptych.types import GenerateResult
+
+_SUCH_AS = {"--reference": "style=painting.png", "--constraint": "edges=house.png"}
 
 
 def generate(
@@ -26,6 +29,16 @@ def generate(
     init: Annotated[Path | None, typer.Option(help="A picture to start from.", metavar="FILE")] = None,
     strength: Annotated[float | None, typer.Option(help="How far to leave --init: 0 keeps it, 1 forgets it.")] = None,
     mask: Annotated[Path | None, typer.Option(help="Redraw --init where this is white.", metavar="FILE")] = None,
+    reference: Annotated[
+        list[str] | None, typer.Option(help="A picture whose style or subject to take.", metavar="ROLE=FILE")
+    ] = None,
+    reference_scale: Annotated[float | None, typer.Option(help="How much of it: 0 nothing, 1 all, 2 more.")] = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option(help="A picture whose edges, depth or pose to keep; repeat.", metavar="KIND=FILE"),
+    ] = None,
+    constraint_scale: Annotated[float | None, typer.Option(help="How strictly: 0 not at all, 1, 2.")] = None,
+    schedule: Annotated[str, typer.Option(help="Noise schedule, by diffusers' name.")] = "",
     model: Annotated[str, typer.Option(help="Model; see diptych models list.")] = "",
     json: AsJson = False,
     address: Address = None,
@@ -34,6 +47,8 @@ def generate(
     """Draw pictures from a prompt."""
     wanted = output_format(output)
     width, height = size(size_)
+    references = [Reference(*_picture_of(text, "--reference"), reference_scale) for text in reference or ()]
+    constraints = [Constraint(*_picture_of(text, "--constraint"), constraint_scale) for text in constraint or ()]
     if output == STDOUT and count > 1:
         raise InvalidRequest.single("count", "stdout takes one picture; name a file for more")
 
@@ -50,15 +65,22 @@ def generate(
                     seed=seed,
                     num_inference_steps=steps,
                     guidance_scale=guidance,
+                    noise_schedule=schedule,
                     init_image=init,
                     strength=strength,
                     mask_image=mask,
+                    references=references,
+                    constraints=constraints,
                     format=wanted,
                     on_event=on_event,
                     timeout=timeout,
                 )
 
-    result = run(work())
+    _show(run(work()), output, json=json)
+
+
+def _show(result: GenerateResult, output: str | None, *, json: bool) -> None:
+    """Writes the pictures and tells where they are."""
     paths = write_pictures(result, output)
     if json:
         fields = terminal.result_json(result, paths, record=result.record, marking=result.marking, seed=result.seed)
@@ -69,3 +91,11 @@ def generate(
         terminal.console(stderr=True).print(f"note: the model did not read: {result.dropped_prompt}", soft_wrap=True)
     terminal.show_records(out, result.records, result.marking)
     terminal.show_written(out, result, paths)
+
+
+def _picture_of(text: str, option: str) -> tuple[Path, Any]:
+    """The file and what it is for, of "WHAT=FILE"."""
+    what, separator, file = text.partition("=")
+    if not separator:
+        raise InvalidRequest.single(option, f"is {text!r}; give WHAT=FILE, such as {_SUCH_AS[option]}")
+    return Path(file), what

@@ -158,6 +158,12 @@ def import_(
 
 def _import(path: str, folder: Path | None, *, name: str, **wishes: Any) -> None:
     """Imports what is at `path` into `folder`; `wishes` are those of `ImportOptions`."""
+    from diptych.repository.sources import is_address
+
+    if not (is_address(path) or Path(path).exists()):  # Before torch is loaded, which takes seconds.
+        raise InvalidRequest.single(
+            "path", f"{path} does not exist; give the folder of a whole pipeline", reason="NO_FOLDER"
+        )
     try:
         from diptych.export import ImportOptions, import_model
         from diptych.repository.places import users_models

@@ -58,6 +58,11 @@ def import_model(
         raise FailedPrecondition(
             f"there is a model {options.name} already; choose another name, or delete {target}", reason="MODEL_EXISTS"
         )
+    if not source.is_dir():
+        found = "is a file" if source.exists() else "does not exist"
+        raise InvalidRequest.single(
+            "path", f"{source} {found}; give the folder of a whole pipeline", reason="NO_FOLDER"
+        )
     index = read_json(source / "model_index.json", "model_index.json; give the folder of a whole pipeline")
     family = family_of(index)
     root.mkdir(parents=True, exist_ok=True)

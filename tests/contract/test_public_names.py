@@ -20,6 +20,7 @@ PUBLIC = [
     "Cancelled",
     "ClarificationNeeded",
     "Client",
+    "Constraint",
     "CreateResult",
     "DataCorrupted",
     "DeadlineExceeded",
@@ -47,6 +48,7 @@ PUBLIC = [
     "PlanMade",
     "PlanStep",
     "Record",
+    "Reference",
     "ServiceUnavailable",
     "StepFinished",
     "StepPreview",
@@ -64,6 +66,7 @@ COMMANDS = {
     "plan": {"goal", "image", "json", "jsonl", "conversation", "profile", "seed", "address", "timeout"},
     "generate": {
         *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
+        *("reference", "reference_scale", "constraint", "constraint_scale", "schedule"),
         *("model", "json", "address", "timeout"),
     },
     "animate_latents": {
