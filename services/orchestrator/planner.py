@@ -78,7 +78,7 @@ def _plan(
     plan = v1.Plan(steps=draft.steps, confidence=confidence, output=written(wanted, known))
     settle_seeds(plan, known.seed)
     seal(plan)
-    plan.why = why(plan.route, plan.steps, order)
+    plan.why = why(plan.route, len(operations), order)
     if known.profile is not None:
         plan.profile = known.profile.name
         plan.why += f" What it leaves open is filled from the profile “{known.profile.name}”."

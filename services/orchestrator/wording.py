@@ -1,6 +1,6 @@
 """Plain words for plans: what a step does, why a plan is as it is, how an option is called."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import operation_of
@@ -69,9 +69,9 @@ def reason_for(step: v1.PlanStep, clause: str) -> str:
     return f"{does}, because the goal says “{clause.strip()}”." if clause.strip() else f"{does}."
 
 
-def why(route: v1.Route.ValueType, steps: Sequence[v1.PlanStep], order: str) -> str:
+def why(route: v1.Route.ValueType, num_wishes: int, order: str) -> str:
     """Why a plan has its route and its order; `order` says why it is not the goal's own, if it is not."""
-    kept = "The order is the goal's own." if len(steps) > 1 else ""
+    kept = "The order is the goal's own." if num_wishes > 1 else ""
     return " ".join(part for part in (_WHY[route], order or kept) if part)
 
 

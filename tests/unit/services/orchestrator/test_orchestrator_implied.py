@@ -23,6 +23,7 @@ def test_a_product_for_a_shop_is_framed_laid_on_white_with_a_shadow_and_squared(
     assert (square.extend.aspect, square.extend.color) == ("1:1", "#ffffff")
     assert all("Added:" in step.reason for step in plan.steps)
     assert list(plan.reading.operations) == ["replace_background"] and plan_faults(plan, 1) == []
+    assert "order" not in plan.why  # one wish has none
 
 
 def test_for_a_platform_it_also_gets_its_size() -> None:

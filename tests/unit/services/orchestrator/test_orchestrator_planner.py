@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.v1 import editor_pb2, image_pb2
@@ -224,6 +224,7 @@ _SLOTS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(_NAMES), _SLOTS), min_size=1, max_size=5),
     st.integers(0, 3),
