@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diptych.v1 import editor_pb2, generator_pb2
 from diptych.v1 import orchestrator_pb2 as v1
@@ -29,6 +29,13 @@ _NEEDS_SECOND = frozenset(SECOND_PICTURE) - {"replace_background"}
 # Things that are drawn on a ground of their own, which must not come along.
 _THINGS = frozenset({"replace_object", "add_object"})
 _OTHER_PICTURE = re.compile(r"\b(second|other|2nd|zweite\w*|andere\w*)\b|\b(picture|image|photo) ?2\b", re.IGNORECASE)
+# "The bottle from the second picture": the thing is wanted, not the picture around it.
+_THING_OF_A_PICTURE = re.compile(
+    r"\b(?:from|out of|of|aus|von|de la|du|de) (?:(?:the|my|dem|der|den|la|le) )?(?:\w+ )?(?:pictures?|photos?|images?|"
+    r"pics?|shot|one|bild|foto|imagen|second|first|third|last|other|zweiten|ersten|deuxième|première|segunda|primera)\b|"
+    r"第.张(?:照片|图片|图)?(?:里|中|上)?的",
+    re.IGNORECASE,
+)
 
 
 def takes_second(operation: Wanted, num_images: int) -> bool:
@@ -38,6 +45,21 @@ def takes_second(operation: Wanted, num_images: int) -> bool:
     slot = SECOND_PICTURE.get(operation.name, "style" if operation.name == "style_transfer" else "")
     said = fill.words(operation.slots, slot) if slot else ""
     return bool(slot) and (not said or bool(_OTHER_PICTURE.search(f"{said} {operation.clause}")))
+
+
+def pair_of(operation: Wanted, num_images: int) -> tuple[int, int]:
+    """The numbers, from 0, of the picture that is worked on and of the one that lends to it, as the goal says."""
+
+    def number(slot: str) -> int | None:
+        said = fill.number(operation.slots, slot, -1, num_images)
+        return None if said is None else int(said) - 1 if said > 0 else num_images - 1
+
+    target, source = number("target_picture"), number("source_picture")
+    if target is None:
+        target = 1 if source == 0 else 0
+    if source is None or source == target:
+        source = 1 if target == 0 else 0
+    return target, source
 
 
 @dataclass
@@ -149,7 +171,11 @@ class Draft:
         if operation.name in SECOND_PICTURE and spare is not None:
             other, spare = spare, None
         elif takes_second(operation, self.num_images):
-            other = Input(goal_image=1)
+            other = Input(goal_image=pair_of(operation, self.num_images)[1])
+            if operation.name == "composite" and _THING_OF_A_PICTURE.search(operation.clause):
+                cut = v1.PlanStep(edit=fill.edit("remove_background", {}))
+                other = self.add(operation, cut, [other], "Only the thing itself comes along.")
+                operation = replace(operation, name="add_object")
         elif current is not None and (filled := fill_of(operation)) is not None:
             if self.known.catalog.draws_inside:
                 return filled(self, operation, current), spare

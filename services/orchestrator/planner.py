@@ -12,7 +12,7 @@ from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
 from services.orchestrator.branding import branded, finished
 from services.orchestrator.clarify import clarification, needs_picture
-from services.orchestrator.drafting import SECOND_PICTURE, Draft, takes_second
+from services.orchestrator.drafting import SECOND_PICTURE, Draft, pair_of, takes_second
 from services.orchestrator.implied import with_implied
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
 from services.orchestrator.known import Known
@@ -103,8 +103,9 @@ def _bases(operations: Sequence[Wanted], num_images: int) -> list[int | None]:
     if not num_images:
         return [None]
     drawn = next((at for at, one in enumerate(operations) if one.name == "generate"), len(operations))
-    if any(takes_second(operation, num_images) for operation in operations[:drawn]):
-        return [0]
+    pairs = [pair_of(operation, num_images) for operation in operations[:drawn] if takes_second(operation, num_images)]
+    if pairs:
+        return [pairs[0][0]]
     if operations[0].name == "generate" and not any(operation.name in SECOND_PICTURE for operation in operations):
         return [None]
     return list(range(num_images))

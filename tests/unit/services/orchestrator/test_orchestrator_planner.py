@@ -122,6 +122,34 @@ def test_the_second_picture_is_the_background_when_the_words_point_to_it() -> No
     assert shape(plan) == [("remove_background", ["image 0"]), ("replace_background", ["step 1", "image 1"])]
 
 
+@pytest.mark.parametrize(
+    ("clause", "source", "target", "taken"),
+    [
+        ("put the bottle from the second picture on the table of the first", 2, 1, [[1], [0, "1"]]),
+        ("put the bottle from the first picture on the table of the second", 1, 2, [[0], [1, "1"]]),
+        ("setz den Hund aus dem letzten Bild in das erste", -1, 1, [[2], [0, "1"]]),
+        ("lay the second image over the first", 2, 1, [[0, 1]]),
+        ("lay the first image over the third", 1, 3, [[2, 0]]),
+    ],
+)
+def test_pictures_have_the_roles_that_the_goal_gives_them(
+    clause: str, source: int, target: int, taken: list[list[int | str]]
+) -> None:
+    slots: Slots = {"source_picture": source, "target_picture": target}
+    read = Intent("EDIT", (IntendedOperation("composite", slots, clause),), {}, 0.9, (), None)
+    plan = plan_goal(clause, read, 3)
+    assert [[one.step_id or one.goal_image for one in step.inputs] for step in plan.steps] == taken
+    names = ["composite"] if len(taken) == 1 else ["remove_background", "add_object"]
+    assert [step.operation for step in plan.steps] == names
+    assert plan_faults(plan, 3) == []
+
+
+def test_the_look_of_one_picture_goes_to_the_other_that_is_named() -> None:
+    read = wanted(("match_style", {"source_picture": 1, "target_picture": 2}))
+    (step,) = plan_goal("give the second photo the look of the first", read, 2).steps
+    assert [one.goal_image for one in step.inputs] == [1, 0]
+
+
 def test_each_attached_picture_is_treated() -> None:
     plan = plan_goal("make these bigger, then sharper", wanted("upscale", "deblur"), 3)
     assert shape(plan) == [
