@@ -59,6 +59,8 @@ PIECES = (
     Piece("local", "flower", "color_correct:hue=-140,selection=subject", "only the subject; the rest bit for bit"),
     Piece("retouch", "astronaut face", "retouch:skin=0.7,teeth=0.5,eyes=0.5", "skin, eyes, teeth"),
     Piece("remove", "china", "remove_object:selection=box:405/208/115/42", "the island is gone"),
+    Piece("gone", "coffee", "remove_object:selection=subject", "a large hole: the wood goes on"),
+    Piece("sky", "china", "color_correct:exposure=-0.5,saturation=0.8,selection=label:sky", "the sky alone, by name"),
     Piece("swap", "flower", "replace_object:replacement=@cup,selection=subject", "a cup in the dahlia's place"),
     Piece("add", "coffee", "add_object:object=@dahlia,place=440/225/150/150,shadow=0.6", "light matched, with shadow"),
     Piece("style", "china", "style_transfer:name=comic", "a named style"),

@@ -101,7 +101,7 @@ def _above_horizon(lab: Floats, region: Seen) -> Seen:
     if not along.any():
         return region
     result = region.copy()
-    result[int(along.argmax()) + 1 :] = False
+    result[int(along.argmax()) + 2 :] = False
     return result
 
 
