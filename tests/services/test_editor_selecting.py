@@ -3,6 +3,7 @@
 import grpc
 import numpy as np
 import pytest
+import skimage.data
 from google.rpc import status_pb2
 
 from diptych.errors import InvalidRequest, from_status
@@ -50,6 +51,23 @@ async def test_parts_of_a_face() -> None:
     assert shares["skin"][cheek] > 0.9 and shares["skin"][eye] == 0 and shares["skin"][lip] < 0.1
     assert shares["eyes"][eye] > 0.9 and shares["eyes"][cheek] == 0
     assert shares["teeth"][tooth] > 0.5 and shares["teeth"][lip] < 0.3 and shares["lips"][lip] > 0.8
+
+
+async def test_the_sky_by_name_changes_alone_and_a_wall_is_none() -> None:
+    dusk = np.ascontiguousarray(skimage.data.rocket())
+    async with real.editor() as channel:
+        mask, response = await select(channel, dusk, label="der Himmel")
+        assert mask[50, 200] == 1 and mask[330, 318] == 0 and response.score > 0.5
+        assert response.record.parameters["label"] == "sky"
+        bound = house.operation("color_correct", exposure=1.0)
+        bound.selection.label = "sky"
+        result, _ = await house.edit(channel, dusk, bound)
+        assert result[50, 200].mean() > dusk[50, 200].mean() + 10
+        assert np.array_equal(result[mask == 0], dusk[mask == 0])
+        mask, response = await select(channel, real.astronaut(), label="sky")
+        assert not mask.any() and response.score == 0
+        with pytest.raises(grpc.aio.AioRpcError, match="no sky was found"):
+            await house.edit(channel, real.astronaut(), bound)
 
 
 async def test_what_is_not_there_is_an_empty_mask_and_no_edit() -> None:
