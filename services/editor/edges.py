@@ -74,7 +74,8 @@ def decontaminate(colors: Pixels, alpha: Floats) -> Pixels:
         seen, first, second = (one[outer].astype(np.float32) for one in (part, front, back))
         fine, _ = _blur_fusion(seen, first, second, share[outer], _FINE)
         fitting = fine[top - y : top - y + _TILE, left - x : left - x + _TILE]
-        made[inner][chosen[inner]] = np.rint(fitting.clip(0, 255))[chosen[inner]]
+        rounded: Any = cv2.convertScaleAbs(np.maximum(fitting, 0))
+        np.copyto(made[inner], rounded, where=chosen[inner][..., np.newaxis])
     return result
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any, cast
 
 from google.protobuf.duration_pb2 import Duration
 
@@ -51,17 +52,22 @@ class Editor:
         height, width = pixels.shape[:2]
         accepted = editor_pb2.EditAccepted(width=width, height=height, num_operations=len(request.operations))
         yield Event(accepted=accepted)
+
+        async def write(result: Pixels) -> image_pb2.Image:
+            return await self.threads.run(_write, result, request.output, facts)
+
         records: list[image_pb2.StepRecord] = []
+        image: image_pb2.Image | None = None
         last = len(request.operations) - 1
         for index, operation in enumerate(request.operations):
             frames = facts.frames if index == 0 else 1
-            step = _Step(self, index, operation, current, frames=frames, is_last=index == last)
+            step = _Step(self, index, operation, current, frames=frames, write=write if index == last else None)
             async with contextlib.aclosing(step.run(pixels)) as events:
                 async for event in events:
                     yield event
-            pixels = step.result
+            pixels, image = step.result, step.image
             records.append(step.record)
-        image = await self.threads.run(_write, pixels, request.output, facts)
+        image = image or await write(pixels)
         if len(image.content) > self.max_result_bytes:
             raise InvalidRequest.single(
                 "spec.output.format",
@@ -73,10 +79,11 @@ class Editor:
 
 
 class _Step:
-    """One operation at work; `result` and `record` are there when its events have ended."""
+    """One operation at work; `result`, `record` and the last one's `image` are there when its events have ended."""
 
     result: Pixels
     record: image_pb2.StepRecord
+    image: image_pb2.Image | None
 
     def __init__(
         self,
@@ -86,14 +93,14 @@ class _Step:
         current: RequestContext,
         *,
         frames: int,
-        is_last: bool,
+        write: Callable[[Pixels], Coroutine[Any, Any, image_pb2.Image]] | None,
     ) -> None:
         self._editor = editor
         self._index = index
         self._operation = operation
         self._current = current
         self._frames = frames
-        self._is_last = is_last
+        self._write = write
 
     async def run(self, pixels: Pixels) -> AsyncGenerator[Event, None]:
         """Progress as it comes, then the record."""
@@ -103,7 +110,7 @@ class _Step:
         try:
             while (fraction := await told.get()) is not None:
                 yield self._progress(min(fraction, 0.99))
-            self.result, self.record = work.result()
+            self.result, self.record, self.image = work.result()
         finally:
             work.cancel()
             # Only when the work has let go may the next request take its place.
@@ -111,7 +118,9 @@ class _Step:
         yield self._progress(1.0)
         yield Event(step=self.record)
 
-    async def _work(self, pixels: Pixels, tell: Callable[[float], None]) -> tuple[Pixels, image_pb2.StepRecord]:
+    async def _work(
+        self, pixels: Pixels, tell: Callable[[float], None]
+    ) -> tuple[Pixels, image_pb2.StepRecord, image_pb2.Image | None]:
         operation, clock = self._operation, self._current.clock
         before = RequestClock(queue_seconds=clock.queue_seconds, compute_seconds=clock.compute_seconds)
         context = self._editor.surroundings(operation.path, self._current.deadline)
@@ -125,10 +134,15 @@ class _Step:
         if operation.selection is not None:
             context.selection = await selection.resolve(operation.selection, pixels, context, operation.edit.reach)
         result = await operation.edit.apply(pixels, operation.parameters, context)
-        if self._is_last:
-            await self._editor.safeguard.check(result, "output", guarded)
         keeps = operation.edit.keeps(operation.parameters)
-        effect = await context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
+        measured = context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
+        image = None
+        if self._write is None:
+            effect = await measured
+        else:
+            # Of a large picture each takes a second: side by side. What is blocked is not sent.
+            checked = self._editor.safeguard.check(result, "output", guarded)
+            _, effect, image = await _together(checked, measured, self._write(result))
         if context.suspect:
             effect.effect = image_pb2.EFFECT_DAMAGED
         record = image_pb2.StepRecord(
@@ -142,7 +156,7 @@ class _Step:
             effect=effect,
             parameters=context.resolved | guarded.resolved,
         )
-        return result, record
+        return result, record, image
 
     def _progress(self, fraction: float) -> Event:
         return Event(
@@ -150,6 +164,19 @@ class _Step:
                 operation_index=self._index, operation=self._operation.edit.name, fraction=fraction
             )
         )
+
+
+async def _together(
+    check: Coroutine[Any, Any, None],
+    effect: Coroutine[Any, Any, image_pb2.EffectReport],
+    image: Coroutine[Any, Any, image_pb2.Image],
+) -> tuple[None, image_pb2.EffectReport, image_pb2.Image]:
+    """What all three give; the error of the first that has one, once all have ended: nothing goes on behind it."""
+    results = await asyncio.gather(check, effect, image, return_exceptions=True)
+    for found in results:
+        if isinstance(found, BaseException):
+            raise found
+    return cast(tuple[None, image_pb2.EffectReport, image_pb2.Image], tuple(results))
 
 
 def timing(clock: RequestClock, since: RequestClock | None = None) -> image_pb2.Timing:
