@@ -3,6 +3,7 @@
     python -m benchmarks.generator [--only PART ...] [--threads N] [--requests N] [--streams N] [--runs N] [--out DIR]
 
 single    one picture: diffusers eager and compiled against ours, on the same weights
+built     one picture with the denoiser as exported and as `diptych models build` fuses it
 load70    requests as a Poisson stream at 70 % of capacity: continuous batching, two ways of batching whole requests,
 load110   one at a time; and at 110 %
 replay    the same without a machine: what the order and the width of calls can bring, and what they cannot
@@ -19,12 +20,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import generator_load, generator_replay, generator_serving, generator_single
+from benchmarks import generator_built, generator_load, generator_replay, generator_serving, generator_single
 from benchmarks.generator_report import Outcome, table, write
 from benchmarks.measuring import machine
 
 PARTS: dict[str, Callable[[argparse.Namespace], Awaitable[list[Outcome]]]] = {
     "single": generator_single.measure,
+    "built": generator_built.measure,
     "load70": partial(generator_load.measure, load=0.7),
     "load110": partial(generator_load.measure, load=1.1),
     "replay": generator_replay.measure,

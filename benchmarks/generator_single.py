@@ -56,7 +56,7 @@ async def measure(given: argparse.Namespace) -> list[Outcome]:
         torch.manual_seed(1)
         unet = UNet2DConditionModel.from_config(dict(config)).eval().requires_grad_(False)
         with tempfile.TemporaryDirectory() as folder:
-            pipeline = _pipeline(unet, default, Path(folder), threads)
+            pipeline = pipeline_of(unet, default, Path(folder), threads)
             outcomes.append(_compare(name, unet, pipeline, given))
             pipeline.close()
     return outcomes
@@ -65,7 +65,7 @@ async def measure(given: argparse.Namespace) -> list[Outcome]:
 def _compare(name: str, unet: torch.nn.Module, pipeline: Pipeline, given: argparse.Namespace) -> Outcome:
     states = [torch.from_numpy(np.array(row_state)) for row_state in _states(pipeline, ("", PROMPT))]
     loops: dict[str, Callable[[int], np.ndarray[Any, Any]]] = {
-        "ours": lambda seed: _ours(pipeline, seed),
+        "ours": lambda seed: draw(pipeline, seed),
         "diffusers, eager": lambda seed: _diffusers(unet, states, _shape(pipeline), seed),
     }
     remarks = [] if given.compile else ["torch.compile was left out"]
@@ -105,7 +105,7 @@ def _compare(name: str, unet: torch.nn.Module, pipeline: Pipeline, given: argpar
     )
 
 
-def _ours(pipeline: Pipeline, seed: int) -> np.ndarray[Any, Any]:
+def draw(pipeline: Pipeline, seed: int) -> np.ndarray[Any, Any]:
     width, height = pipeline.sizes.native
     row = pipeline.prepare(RowSpec(PROMPT, width, height, seed, STEPS, GUIDANCE, pipeline.default_schedule))
     while not row.finished:
@@ -144,7 +144,7 @@ def _shape(pipeline: Pipeline) -> tuple[int, int, int]:
     return channels, rows, columns
 
 
-def _pipeline(unet: Any, default: LocalModel, folder: Path, threads: int) -> Pipeline:
+def pipeline_of(unet: Any, default: LocalModel, folder: Path, threads: int) -> Pipeline:
     """The default model with `unet` in the place of its own."""
     for part in ("text_encoder", "tokenizer", "scheduler", "model_index.json"):
         (folder / part).symlink_to(default.directory / part)
