@@ -24,6 +24,12 @@ MODELS = ("diptych-icons", "diptych-icons-turbo", "span-x2", "span-x4", "isnet",
 PRECISIONS: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "fp16", "int8")
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 TARGET = "sm89"
+BUILDS = (
+    *(BuildOptions(precision=precision) for precision in PRECISIONS),
+    BuildOptions(engine="mnn"),
+    BuildOptions(precision="fp16", engine="tensorrt", targets=(TARGET,)),
+)
+_ENGINES = {"onnx": "ONNX Runtime", "mnn": "MNN", "tensorrt": f"TensorRT for RTX, {TARGET}"}
 _MAIN = ("unet/model.onnx", "transformer/model.onnx", "model.onnx")
 _BEGIN, _END = "<!-- table: python -m benchmarks.engines -->", "<!-- end of table -->"
 
@@ -39,7 +45,12 @@ def main() -> None:
     for name in names:
         rows = [row for row in kept if row["model"] != name] + measure(name)
         kept = sorted(
-            rows, key=lambda row: (MODELS.index(row["model"]), row["engine"], PRECISIONS.index(row["precision"]))
+            rows,
+            key=lambda row: (
+                MODELS.index(row["model"]),
+                list(_ENGINES).index(row["engine"]),
+                PRECISIONS.index(row["precision"]),
+            ),
         )
         file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
         write_table(DOCS / "engines.md", kept)
@@ -51,20 +62,19 @@ def measure(name: str) -> list[dict[str, Any]]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DIPTYCH_BUILDS"] = folder
-        for engine, targets in (("onnx", ()), ("tensorrt", (TARGET,))):
-            if engine == "tensorrt" and tensorrt_module("tensorrt_rtx") is None:
+        for options in BUILDS:
+            if options.engine == "tensorrt" and tensorrt_module("tensorrt_rtx") is None:
                 continue
-            for precision in PRECISIONS if engine == "onnx" else PRECISIONS[1:2]:
-                choice: Literal["onnx", "tensorrt"] = "onnx" if engine == "onnx" else "tensorrt"
-                options = BuildOptions(precision=precision, engine=choice, targets=targets)
-                row: dict[str, Any] = {"model": name, "engine": engine, "precision": precision, "when": machine()}
-                try:
-                    ((_, build),) = build_model(repository, name, options)
-                    row |= figures(build, repository.open(name).weight_bytes)
-                except DiptychError as error:
-                    row["refused"] = error.message
-                print(json.dumps(row), flush=True)
-                rows.append(row)
+            row: dict[str, Any] = {
+                "model": name, "engine": options.engine, "precision": options.precision, "when": machine()
+            }  # fmt: skip
+            try:
+                ((_, build),) = build_model(repository, name, options)
+                row |= figures(build, repository.open(name).weight_bytes)
+            except DiptychError as error:
+                row["refused"] = error.message
+            print(json.dumps(row), flush=True)
+            rows.append(row)
     return rows
 
 
@@ -102,7 +112,7 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 def _line(row: Mapping[str, Any]) -> str:
     head = [
         row["model"],
-        "ONNX Runtime" if row["engine"] == "onnx" else f"TensorRT for RTX, {TARGET}",
+        _ENGINES[row["engine"]],
         row["precision"],
     ]
     if "refused" in row:
