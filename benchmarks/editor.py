@@ -66,10 +66,10 @@ ASKED = {
 _PAGE = """# What the editor's operations cost
 
 {machine}. Made by `python -m benchmarks.editor`: one request to a fresh editor process over gRPC, JPEG in, JPEG out, on
-a portrait with fine detail, a soft lens and a camera's noise (`benchmarks/photograph.py`); its models are
-opened in that time. Beside it, the most memory that the process, and the one that runs MNN (`make engines`), ever held. `enhance` takes noise away only where it can
-be seen, so its time jumps where that begins; `upscale` asks for twice the size, at most the 50 megapixels that a server
-makes. Cells left empty were not measured.
+a portrait with fine detail, a soft lens and a camera's noise (`benchmarks/photograph.py`); its models are opened in
+that time, and run as `make engines` leaves them. Beside it, the most memory that the process ever held, with the one
+that runs MNN for it. `enhance` takes noise away only where it can be seen, so its time jumps where that begins;
+`upscale` asks for twice the size, at most the 50 megapixels that a server makes. Cells left empty were not measured.
 
 {table}
 {faults}
