@@ -278,14 +278,21 @@ async def test_while_it_drains_it_is_live_and_not_ready_and_the_stream_is_finish
         await stopping
 
 
-async def test_a_generators_graphs_run_alone(tiny_models: Path) -> None:
-    config = GeneratorConfig(port=0, models=tiny_models, model="tiny", threads=1)
-    engine = open_engine(tiny_models / "tiny/unet/model.onnx", threads=1)
+def denoiser(models: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What the tiny generator's UNet is asked, and its answer."""
+    engine = open_engine(models / "tiny/unet/model.onnx", threads=1)
     random = np.random.default_rng(3)
     inputs = {
         spec.name: random.random([size if isinstance(size, int) else 2 for size in spec.shape]).astype(spec.dtype)
         for spec in engine.inputs
     }
+    (expected,) = engine.run(inputs).values()
+    return inputs, expected
+
+
+async def test_a_generators_graphs_run_alone(tiny_models: Path) -> None:
+    config = GeneratorConfig(port=0, models=tiny_models, model="tiny", threads=1)
+    inputs, expected = denoiser(tiny_models)
     async with await build(config) as server, grpc.aio.insecure_channel(server.address) as channel:
         stub: Any = pb_grpc.GRPCInferenceServiceStub(channel)
         index = await stub.RepositoryIndex(pb.RepositoryIndexRequest())
@@ -301,20 +308,36 @@ async def test_a_generators_graphs_run_alone(tiny_models: Path) -> None:
             asked.raw_input_contents.append(array.tobytes())
         response = await stub.ModelInfer(asked)
         assert (await refused(stub.ModelInfer(request("tiny", [1])))).code() == grpc.StatusCode.NOT_FOUND
-    (expected,) = engine.run(inputs).values()
     np.testing.assert_allclose(answer(response), expected, rtol=1e-4, atol=1e-5)
+
+
+async def seen_by_nvidias_client(*arguments: str) -> dict[str, Any]:
+    child = await asyncio.create_subprocess_exec(
+        str(TRITON), str(Path(__file__).with_name("triton_client.py")), *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={"PATH": "", "PYTHONPATH": ""},
+    )  # fmt: skip
+    out, err = await asyncio.wait_for(child.communicate(), 240)
+    assert child.returncode == 0, err.decode()
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+@pytest.mark.skipif(not TRITON.exists(), reason="the client's environment is not made; run: make .build/triton")
+async def test_nvidias_client_runs_a_generators_graph(tiny_models: Path, tmp_path: Path) -> None:
+    inputs, expected = denoiser(tiny_models)
+    np.savez(tmp_path / "inputs.npz", **inputs)
+    config = GeneratorConfig(port=0, models=tiny_models, model="tiny", threads=1)
+    async with await build(config) as server:
+        seen = await seen_by_nvidias_client(server.address, "tiny.unet", str(tmp_path))
+    assert (seen["server"]["name"], seen["ready"]) == ("diptych-generator", True)
+    (found,) = np.load(tmp_path / "outputs.npz").values()
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.skipif(not TRITON.exists(), reason="the client's environment is not made; run: make .build/triton")
 async def test_nvidias_client_works_unchanged(served: tuple[ServiceServer, Any]) -> None:
     server, _ = served
-    child = await asyncio.create_subprocess_exec(
-        str(TRITON), str(Path(__file__).with_name("triton_client.py")), server.address,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={"PATH": "", "PYTHONPATH": ""},
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(child.communicate(), 240)
-    assert child.returncode == 0, err.decode()
-    seen = json.loads(out)
+    seen = await seen_by_nvidias_client(server.address)
     assert (seen["live"], seen["ready"], seen["loaded"], seen["unloaded"]) == (True, True, True, True)
     assert seen["server"]["name"] == "diptych-editor"
     assert {model["name"] for model in seen["index"]["models"]} == set(NAMES)

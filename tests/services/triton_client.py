@@ -1,4 +1,5 @@
-"""What NVIDIA's own client sees of a server. Run by the client's environment: `python triton_client.py ADDRESS`.
+"""What NVIDIA's own client sees of a server. Run by the client's environment: `python triton_client.py ADDRESS`, or
+with the name of a graph and a folder with its inputs, which gets its outputs.
 
 Every call must work as that client expects; what comes back is one JSON object on stdout, which the test judges.
 """
@@ -33,6 +34,23 @@ def main(address: str) -> dict[str, Any]:
             "unloaded": unload(client),
             "fields": fields(),
         }
+
+
+def run(address: str, graph: str, place: str) -> dict[str, Any]:
+    """One graph on the arrays of `place`/inputs.npz; its outputs go to `place`/outputs.npz."""
+    given = np.load(f"{place}/inputs.npz")
+    with triton.InferenceServerClient(address) as client:
+        metadata = client.get_model_metadata(graph, as_json=True)
+        inputs = []
+        for tensor in metadata["inputs"]:
+            array = given[tensor["name"]]
+            inputs.append(triton.InferInput(tensor["name"], list(array.shape), tensor["datatype"]))
+            inputs[-1].set_data_from_numpy(array)
+        result = client.infer(graph, inputs)
+        np.savez(
+            f"{place}/outputs.npz", **{each["name"]: result.as_numpy(each["name"]) for each in metadata["outputs"]}
+        )
+        return {"server": client.get_server_metadata(as_json=True), "ready": client.is_model_ready(graph)}
 
 
 def echo(client: triton.InferenceServerClient, metadata: dict[str, Any]) -> dict[str, bool]:
@@ -106,4 +124,4 @@ def fields() -> dict[str, dict[str, list[Any]]]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))
+    print(json.dumps(run(*sys.argv[1:]) if len(sys.argv) > 2 else main(sys.argv[1])))
