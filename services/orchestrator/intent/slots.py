@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from services.orchestrator.intent import amounts, phrasing, tones
+from services.orchestrator.intent import amounts, parts, phrasing, tones
 
 Value = str | float | int
 Tagged = Mapping[str, str]  # slot -> the words that the head tagged with it
@@ -179,8 +179,10 @@ def _rotate(text: str, tagged: Tagged) -> dict[str, Value]:
 def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     found: dict[str, Value] = _taken(tagged, "object", "color")
     adjusted = tones.adjustments(text)
-    if "tone" in adjusted and "object" not in found:
-        return dict(adjusted)  # In "make it black and white" neither black nor white is a colour to give.
+    part = parts.part_of(text)
+    if "tone" in adjusted and found.get("object", part) == part:
+        # In "make it black and white" neither black nor white is a colour to give.
+        return {"object": part, **adjusted} if part else dict(adjusted)
     # The last colour is the wanted one: "from red to blue"; the thing stands before it: "paint the old fence blue".
     for said in _COLOUR.finditer(text):
         if thing := phrasing.coloured(text[: said.start()]):
@@ -190,6 +192,9 @@ def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
             found["color"] = said[0].lower()
     if "color" in found and (thing := str(found.get("object", "")).removesuffix(str(found["color"])).strip()):
         found["object"] = thing
+    # In "the sky more blue" what follows is no part of the name.
+    if part and str(found.get("object", part)).lower().startswith(part):
+        found["object"] = part
     return found if "color" in found else {**found, **adjusted}
 
 
