@@ -6,7 +6,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from diptych.errors import DataCorrupted
-from diptych.repository.manifest import Conversion, FfdnetConversion, JoinConversion, Member, TfjsConversion
+from diptych.repository.manifest import (
+    AttentionConversion,
+    Conversion,
+    FfdnetConversion,
+    JoinConversion,
+    Member,
+    TfjsConversion,
+)
 
 
 def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[str, Path], target: Path) -> None:
@@ -30,6 +37,11 @@ def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[st
         from diptych.repository import ffdnet
 
         ffdnet.write_onnx(files[members[0].path], target)
+        return
+    if isinstance(conversion, AttentionConversion):
+        from diptych.repository import attention
+
+        attention.write_fused(files[members[0].path], conversion.heads, target)
         return
     from diptych.repository import ncnn
 

@@ -176,7 +176,14 @@ class FfdnetConversion(_Table):
     type: Literal["ffdnet"]
 
 
-Conversion = JoinConversion | NcnnConversion | TfjsConversion | FfdnetConversion
+class AttentionConversion(_Table):
+    """A text encoder, one member `.onnx`, whose attentions of so many heads become one operation each."""
+
+    type: Literal["attention"]
+    heads: Annotated[int, Field(ge=1)]
+
+
+Conversion = JoinConversion | NcnnConversion | TfjsConversion | FfdnetConversion | AttentionConversion
 
 
 class FileEntry(_Table):
@@ -209,9 +216,10 @@ class FileEntry(_Table):
             suffixes = sorted(PurePosixPath(member.path).suffix for member in members)
             if suffixes != [".bin", ".param"]:
                 raise ValueError("the ncnn conversion wants two members, one .param and one .bin")
-        elif isinstance(self.conversion, FfdnetConversion):
-            if [PurePosixPath(member.path).suffix for member in members] != [".pth"]:
-                raise ValueError("the ffdnet conversion wants one member, a .pth")
+        elif isinstance(self.conversion, FfdnetConversion | AttentionConversion):
+            suffix = ".pth" if isinstance(self.conversion, FfdnetConversion) else ".onnx"
+            if [PurePosixPath(member.path).suffix for member in members] != [suffix]:
+                raise ValueError(f"the {self.conversion.type} conversion wants one member, a {suffix}")
         elif len(members) < 2:
             first, rest = ("graph", "shard") if isinstance(self.conversion, TfjsConversion) else ("index", "chunk")
             raise ValueError(f"the {self.conversion.type} conversion wants the {first} first, then every {rest}")
