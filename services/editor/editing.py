@@ -20,6 +20,8 @@ from services.editor.models import EditorModels
 from services.editor.safeguard import Safeguard
 
 Event = editor_pb2.StreamEditImageResponse
+# Pixels up to which a result is checked, measured and written side by side: each holds copies of it.
+_MOST_AT_ONCE = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,9 @@ class _Step:
         image = None
         if self._write is None:
             effect = await measured
+        elif result.shape[0] * result.shape[1] > _MOST_AT_ONCE:
+            await self._editor.safeguard.check(result, "output", guarded)
+            effect, image = await measured, await self._write(result)
         else:
             # Of a large picture each takes a second: side by side. What is blocked is not sent.
             checked = self._editor.safeguard.check(result, "output", guarded)

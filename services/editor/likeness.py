@@ -56,7 +56,7 @@ def _small(pixels: Pixels, region: image_pb2.Box, share: tuple[float, float]) ->
     left, top = int(region.x * share[0]), int(region.y * share[1])
     right = max(left + 1, round((region.x + region.width) * share[0]))
     bottom = max(top + 1, round((region.y + region.height) * share[1]))
-    part = np.ascontiguousarray(pixels[top:bottom, left:right])
+    part = pixels[top:bottom, left:right]
     size = (min(_SIDE, region.width), min(_SIDE, region.height))
     small: Any = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     return small[..., :3] @ np.array([0.2126, 0.7152, 0.0722], np.float32), (

@@ -124,6 +124,7 @@ def _leave(matte: Floats, width: int, height: int, border: int) -> Mask:
         sized = resample_plane(inner, width, height)
     # Networks of this kind leave a veil of a percent or two where nothing is.
     cleared: Mask = np.subtract(sized, np.float32(0.02), dtype=np.float32)
+    del sized  # Of a large picture it is 100 MB.
     for step, value in ((np.divide, 0.96), (np.maximum, 0), (np.minimum, 1)):
         step(cleared, np.float32(value), out=cleared)
     return cleared

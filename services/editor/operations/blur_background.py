@@ -68,13 +68,16 @@ async def _distance(image: Pixels, matte: Mask, context: EditContext) -> Mask:
 
 def refocus(image: Pixels, matte: Mask, radius: float, away: Mask) -> Pixels:
     """(H, W, 3|4): sharp where `matte` is 1, else blurred by up to `radius` pixels, as far as `away` 0..1 says."""
+    # First of all, for of a large picture it needs most memory.
+    front = subject_colors(image, matte)
     colors = np.ascontiguousarray(image[..., :3])
     # What the matte even grazes is mixed with the subject: it would bring a halo along.
-    seen: Mask = np.where(matte < 0.1, 1 - matte, 0).astype(np.float32)
+    seen: Mask = np.subtract(1, matte, dtype=np.float32)
+    seen[matte >= 0.1] = 0
     if image.shape[2] == 4:
         seen *= image[..., 3] / np.float32(255)
     levels = [colors, *(defocused(colors, seen, radius * step) for step in _STEPS[1:])]
-    front = subject_colors(image, matte)
+    del seen
     result = image.copy()
     for top in range(0, image.shape[0], _ROWS):
         rows = slice(top, top + _ROWS)

@@ -48,8 +48,9 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
 
 def cut_out(image: Pixels, matte: Mask, clean_edges: bool) -> Pixels:
     """The picture with `matte` as alpha. Where nothing is left, no colour is left either."""
-    colors = subject_colors(image, matte) if clean_edges else image[..., :3]
-    alpha = np.rint(matte * 255).astype(np.uint8)
-    whole = cv2.merge([*cv2.split(np.ascontiguousarray(colors)), alpha])
-    result: Any = cv2.bitwise_and(whole, whole, mask=alpha)
+    colors: Any = subject_colors(image, matte) if clean_edges else np.ascontiguousarray(image[..., :3])
+    alpha = cv2.convertScaleAbs(matte, alpha=255)
+    colors = cv2.bitwise_and(colors, colors, mask=alpha)
+    result: Any = cv2.cvtColor(colors, cv2.COLOR_RGB2RGBA)
+    cv2.insertChannel(alpha, result, 3)
     return np.asarray(result, np.uint8)
