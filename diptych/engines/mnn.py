@@ -109,6 +109,7 @@ class _Worker:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_PROGRAM), str(theirs.fileno()), *arguments],
                 pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is for the service, which drains; this process ends after it.
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # What MNN tells there is meant for those who work on MNN.
             )

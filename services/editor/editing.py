@@ -137,17 +137,20 @@ class _Step:
             context.selection = await selection.resolve(operation.selection, pixels, context, operation.edit.reach)
         result = await operation.edit.apply(pixels, operation.parameters, context)
         keeps = operation.edit.keeps(operation.parameters)
-        measured = context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
+
+        def measured() -> Coroutine[Any, Any, image_pb2.EffectReport]:
+            return context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
+
         image = None
         if self._write is None:
-            effect = await measured
+            effect = await measured()
         elif result.shape[0] * result.shape[1] > _MOST_AT_ONCE:
             await self._editor.safeguard.check(result, "output", guarded)
-            effect, image = await measured, await self._write(result)
+            effect, image = await measured(), await self._write(result)
         else:
             # Of a large picture each takes a second: side by side. What is blocked is not sent.
             checked = self._editor.safeguard.check(result, "output", guarded)
-            _, effect, image = await _together(checked, measured, self._write(result))
+            _, effect, image = await _together(checked, measured(), self._write(result))
         if context.suspect:
             effect.effect = image_pb2.EFFECT_DAMAGED
         record = image_pb2.StepRecord(

@@ -80,6 +80,11 @@ def test_a_process_that_dies_fails_one_run(opened: MnnEngine, caplog: pytest.Log
     np.testing.assert_array_equal(opened.run(image)["upscaled"], expected)
 
 
+def test_what_interrupts_the_service_does_not_reach_it(opened: MnnEngine) -> None:
+    assert opened._worker is not None
+    assert os.getpgid(opened._worker._process.pid) != os.getpgid(0)
+
+
 def test_it_ends_with_its_engine(opened: MnnEngine) -> None:
     assert opened._worker is not None
     process = opened._worker._process
