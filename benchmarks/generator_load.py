@@ -78,7 +78,7 @@ async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
         preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
     )
     pipeline.warm_up()
-    model = GeneratorModel(image_pb2.ModelRef(name="default"), pipeline, 0)
+    model = GeneratorModel(image_pb2.ModelRef(name="default"), pipeline)
     stage = Stage(model, Worker("steps"), Worker("decode"))
     capacity = _capacity(pipeline)
     ways: dict[str, Way] = {

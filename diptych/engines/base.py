@@ -65,6 +65,10 @@ class Engine(Protocol):
     def hold(self, array: Array) -> Held:
         """The array where the engine works: given to `run` again and again, it crosses to the device once."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory it holds at rest as far as that is known: its weights at least."""
+
     def close(self) -> None:
         """Frees the graph; a later `run` raises FailedPrecondition."""
 

@@ -56,6 +56,11 @@ class FakeEngine:
         }
         return {spec.name: self._output(spec, arrays, sizes) for spec in chosen}
 
+    @property
+    def memory_bytes(self) -> int:
+        """Nothing: it has no weights."""
+        return 0
+
     def hold(self, array: Array) -> Held:
         """The array itself."""
         return Held(array, None)

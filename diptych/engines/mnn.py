@@ -4,6 +4,7 @@ Its Python module keeps the interpreter locked while it computes, so it runs in 
 """
 
 import logging
+import mmap
 import socket
 import subprocess
 import sys
@@ -73,6 +74,12 @@ class MnnEngine:
         """The array: it lies in main memory, and crosses to the process with each run."""
         return Held(array, None)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What its process holds at present; 0 between a process that died and the next run."""
+        worker = self._worker
+        return worker.memory() if worker is not None else 0
+
     def close(self) -> None:
         """Ends the process once the call now running has returned; a later `run` raises FailedPrecondition."""
         with self._lock:
@@ -123,6 +130,14 @@ class _Worker:
     def hear(self) -> Any:
         """What it says unasked."""
         return self._connection.recv()
+
+    def memory(self) -> int:
+        """Bytes that are its own in main memory; 0 where the system does not say, or when it is gone."""
+        try:
+            pages = Path(f"/proc/{self._process.pid}/statm").read_text().split()
+        except OSError:
+            return 0
+        return (int(pages[1]) - int(pages[2])) * mmap.PAGESIZE
 
     def stop(self) -> None:
         """Hangs up, which ends it."""

@@ -1,5 +1,6 @@
 """Graphs run by ONNX Runtime."""
 
+import glob
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,6 +93,7 @@ class OnnxEngine:
         self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_inputs())
         self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_outputs())
         self._file = path.name
+        self._weights = sum(file.stat().st_size for file in path.parent.glob(f"{glob.escape(path.name)}*"))
         self._keep_memory = keep_memory
         self._device = "cpu" if self.provider == CPU else "cuda"
         self._fixed: FixedBinding | None = None
@@ -120,6 +122,11 @@ class OnnxEngine:
     def hold(self, array: Array) -> Held:
         """The array as a value on the engine's device, for `run`."""
         return Held(array, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0))
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the file, and of those beside it that hold its weights (`model.onnx.data`, `model.onnx_data`)."""
+        return self._weights
 
     def _run_options(self) -> onnxruntime.RunOptions | None:
         if self._keep_memory or self._device == "cpu":

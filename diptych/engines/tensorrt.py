@@ -81,7 +81,9 @@ class TensorRTEngine:
         self._device.enter()
         self._logger = trt.Logger(trt.Logger.ERROR)
         self._runtime = trt.Runtime(self._logger)
-        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        content = path.read_bytes()
+        self._size = len(content)
+        self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             raise DataCorrupted(
                 f"{path.name} is no engine for this GPU and this version of {name}; build it again",
@@ -123,6 +125,12 @@ class TensorRTEngine:
             self._device.copy_in(memory.address, contiguous, self._stream)
             self._device.wait(self._stream)
         return Held(array, memory)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the engine, which is mostly weights, and of the intermediate results of a run."""
+        engine = self._engine
+        return 0 if engine is None else self._size + int(engine.device_memory_size_v2)
 
     def close(self) -> None:
         """Frees the graph once the run under way has returned; a later `run` raises FailedPrecondition."""

@@ -65,6 +65,11 @@ class Recorder:
         """What the engine gives."""
         return self._engine.hold(array)
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine holds."""
+        return self._engine.memory_bytes
+
     def close(self) -> None:
         """Closes the engine."""
         self._engine.close()

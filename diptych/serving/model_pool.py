@@ -20,7 +20,7 @@ class OpenModel(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory its weights take."""
+        """Memory it takes."""
 
     async def warm_up(self) -> None:
         """Does what the first request would else wait for."""

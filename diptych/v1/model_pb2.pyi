@@ -105,7 +105,7 @@ class Model(_message.Message):
     description: _builtins.str
     """One sentence."""
     memory_bytes: _builtins.int
-    """Memory its weights take, bytes; 0 when unknown or not loaded."""
+    """Memory its engines take as far as they can tell, weights at least, bytes; 0 when not loaded."""
     detail: _builtins.str
     """Why `state` is what it is, when that needs words."""
     default_version: _builtins.bool
@@ -178,7 +178,7 @@ class ListModelsResponse(_message.Message):
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
     memory_bytes: _builtins.int
-    """Memory that the weights of all loaded models take, bytes."""
+    """Memory that all loaded models take, bytes."""
     memory_budget_bytes: _builtins.int
     """Memory that they may take, bytes; models used longest ago make room for others. 0: no limit."""
     @_builtins.property

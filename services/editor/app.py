@@ -47,7 +47,7 @@ class EditorConfig(ServiceConfig):
         0.7, ge=0, le=1, description="Least sum of the unsafe classes' scores that counts as unsafe."
     )
     memory_budget: int = Field(
-        0, ge=0, description="Most memory for models' weights, bytes; those used longest ago make room. 0: no limit."
+        0, ge=0, description="Most memory for models, bytes; those used longest ago make room. 0: no limit."
     )
     preload: bool = Field(False, description="Open and warm all models before serving, not when first needed.")
 

@@ -51,13 +51,17 @@ class OpenModel:
     manifest: Manifest
     ref: image_pb2.ModelRef
     graph: BatchedGraph
-    memory_bytes: int
     lineup: "Lineup[OpenModel]"
 
     @property
     def engine(self) -> Engine:
         """The one graph's engine."""
         return self.graph.engine
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the engine holds."""
+        return self.engine.memory_bytes
 
     @property
     def graphs(self) -> Mapping[str, BatchedGraph]:
@@ -215,7 +219,7 @@ class EditorModels:
         )
         logger.info("model open", extra={"fields": {"model": name, "engine": engine.name, "provider": engine.provider}})
         ref = model_ref(manifest, digest=local.digest, engine=engine.name, precision=engine.precision)
-        return OpenModel(manifest, ref, graph, local.weight_bytes, self.lineup)
+        return OpenModel(manifest, ref, graph, self.lineup)
 
 
 def _answers(manifest: Manifest) -> Sequence[str] | None:

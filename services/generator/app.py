@@ -41,7 +41,7 @@ class GeneratorConfig(ServiceConfig):
     preload_models: str = Field("", description="More models to open before serving, with commas between the names.")
     max_models: int = Field(4, ge=1, description="Models in memory at once; the one used longest ago makes room.")
     memory_budget: int = Field(
-        0, ge=0, description="Most memory for models' weights, bytes; those used longest ago make room. 0: no limit."
+        0, ge=0, description="Most memory for models, bytes; those used longest ago make room. 0: no limit."
     )
     max_rows: int = Field(8, ge=1, le=64, description="Pictures in one denoiser call; bounds its memory.")
     # Requests share the running batch, so many may be at work.

@@ -64,9 +64,13 @@ class GeneratorModel:
 
     ref: image_pb2.ModelRef
     pipeline: Pipeline
-    memory_bytes: int
     graphs: Mapping[str, BatchedGraph] = field(default_factory=dict)
     _keys: dict[tuple[int, int], Hashable] = field(default_factory=dict)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its engines hold."""
+        return sum(engine.memory_bytes for engine in self.pipeline.engines.values())
 
     async def warm_up(self) -> None:
         """Nothing: it is opened warm."""
@@ -177,8 +181,8 @@ class GeneratorModels:
 
     async def _open(self, key: ModelKey) -> GeneratorModel:
         # A thread of its own: those who draw with other models go on meanwhile.
-        ref, pipeline, memory_bytes, seconds = await asyncio.to_thread(self._load, key.reference)
-        model = GeneratorModel(ref, pipeline, memory_bytes, self._graphs(pipeline))
+        ref, pipeline, seconds = await asyncio.to_thread(self._load, key.reference)
+        model = GeneratorModel(ref, pipeline, self._graphs(pipeline))
         if seconds < _MOST_WARM_UP_SECONDS:
             await self._measure(model)
         return model
@@ -196,8 +200,8 @@ class GeneratorModels:
             graphs[place] = BatchedGraph(engine, worker, most_calls=self._most_calls, telemetry=self._telemetry)
         return graphs
 
-    def _load(self, reference: str) -> tuple[image_pb2.ModelRef, Pipeline, int, float]:
-        """How records name the model, its pipeline, warm, its bytes, and how many seconds warming took."""
+    def _load(self, reference: str) -> tuple[image_pb2.ModelRef, Pipeline, float]:
+        """How records name the model, its pipeline, warm, and how many seconds warming took."""
         local = self.repository.open(reference)
         preview = local.manifest.preview
         variant = variant_for(local.builds, self._engine)
@@ -220,7 +224,7 @@ class GeneratorModels:
         pipeline.warm_up()
         seconds = time.monotonic() - began
         logger.info("model open", extra={"fields": {"model": reference, "engine": pipeline.engine_name}})
-        return ref, pipeline, local.weight_bytes, seconds
+        return ref, pipeline, seconds
 
     async def _measure(self, model: GeneratorModel) -> None:
         """Draws two rows of nothing, so that the time of steps, alone and shared, is known to the first caller."""

@@ -20,7 +20,7 @@ LEAVER = 3
 @pytest.fixture(scope="module")
 def model(tiny_models: Path) -> Iterator[GeneratorModel]:
     pipeline = open_pipeline(tiny_models / "tiny", Defaults(STEPS, 3.0), threads=1)
-    yield GeneratorModel(image_pb2.ModelRef(name="tiny"), pipeline, 0)
+    yield GeneratorModel(image_pb2.ModelRef(name="tiny"), pipeline)
     pipeline.close()
 
 

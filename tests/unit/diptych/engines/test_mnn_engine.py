@@ -85,6 +85,15 @@ def test_what_interrupts_the_service_does_not_reach_it(opened: MnnEngine) -> Non
     assert os.getpgid(opened._worker._process.pid) != os.getpgid(0)
 
 
+def test_it_tells_what_its_process_holds(opened: MnnEngine) -> None:
+    before = opened.memory_bytes
+    assert before > 1 << 20
+    opened.run({"image": np.zeros((1, 3, 1024, 1024), np.float32)})
+    assert opened.memory_bytes > before + (1 << 20)
+    opened.close()
+    assert opened.memory_bytes == 0
+
+
 def test_it_ends_with_its_engine(opened: MnnEngine) -> None:
     assert opened._worker is not None
     process = opened._worker._process

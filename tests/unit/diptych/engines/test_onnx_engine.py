@@ -104,6 +104,13 @@ def test_a_provider_this_machine_lacks_is_named(conv_file: Path) -> None:
         OnnxEngine(conv_file, threads=-1)
 
 
+def test_tells_what_its_weights_take(sum_file: Path) -> None:
+    alone = OnnxEngine(sum_file).memory_bytes
+    assert alone == sum_file.stat().st_size
+    sum_file.with_name(f"{sum_file.name}.data").write_bytes(bytes(1000))
+    assert OnnxEngine(sum_file).memory_bytes == alone + 1000
+
+
 def test_gives_only_the_outputs_asked_for(sum_file: Path) -> None:
     engine = OnnxEngine(sum_file, threads=1)
     inputs = {"left": np.ones((1, 4), np.float32), "right": np.ones((1, 4), np.float32), "steps": np.array([1])}

@@ -86,7 +86,9 @@ def engine(tmp_path: Path, device: HostDevice) -> TensorRTEngine:
     (tmp_path / "model.engine").write_bytes(b"plan")
     runtime = SimpleNamespace(
         deserialize_cuda_engine=lambda content: (
-            SimpleNamespace(create_execution_context=Context) if content == b"plan" else None
+            SimpleNamespace(create_execution_context=Context, device_memory_size_v2=1000)
+            if content == b"plan"
+            else None
         )
     )
     module = SimpleNamespace(Logger=SimpleNamespace(ERROR=1), Runtime=lambda _: runtime)
@@ -115,9 +117,11 @@ def test_a_held_input_crosses_once_and_is_given_back(engine: TensorRTEngine, dev
     assert len(device.memory) == 2
     del held
     assert len(device.memory) == 1
+    assert engine.memory_bytes == len(b"plan") + 1000
     engine.close()
     engine.close()
     assert not device.memory
+    assert engine.memory_bytes == 0
     with pytest.raises(FailedPrecondition, match="closed"):
         engine.run({"x": x})
 

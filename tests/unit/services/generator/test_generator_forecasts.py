@@ -21,7 +21,7 @@ PICTURE = np.full((64, 64, 3), 90, np.uint8)
 @pytest.fixture(scope="module", params=["sd", "lcm", "sd3"])
 def model(request: pytest.FixtureRequest, toys: Toys) -> Iterator[GeneratorModel]:
     with toys.pipeline(request.param) as pipeline:
-        yield GeneratorModel(image_pb2.ModelRef(name=request.param), pipeline, 0)
+        yield GeneratorModel(image_pb2.ModelRef(name=request.param), pipeline)
 
 
 def variants(pipeline: Pipeline) -> Iterator[RowSpec]:
@@ -54,7 +54,7 @@ class Timed:
 @pytest.mark.parametrize("name", ["heun", "dpm2", "pndm", "lcm"])
 async def test_forecasts_come_true(toys: Toys, name: str) -> None:
     with toys.pipeline("lcm" if name == "lcm" else "sd") as pipeline:
-        model = GeneratorModel(image_pb2.ModelRef(name="toy"), pipeline, 0)
+        model = GeneratorModel(image_pb2.ModelRef(name="toy"), pipeline)
         clock, worker = Timed(), Worker("toy")
         batcher = ContinuousBatcher[ModelRow](worker, clock.step, max_rows=8, clock=lambda: clock.now)
         spec = replace(SPEC, noise_schedule=name)
