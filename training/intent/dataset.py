@@ -59,7 +59,7 @@ MIXTURE = (
 )
 
 
-def goals(count: int, seed: int) -> Iterator[Goal]:
+def goals(count: int, seed: int | str) -> Iterator[Goal]:
     """`count` distinct goals."""
     files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain", "frames_steps"]}
     grammars = load(PHRASES, files | {k: [k, f"{k}_plain", f"{k}_steps"] for k in LANGUAGES})

@@ -17,10 +17,10 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from services.orchestrator.intent import Intent, IntentModel
+from training.intent.exported import TARGET
 from training.intent.goals import OPERATIONS
 from training.intent.labelled import Plan, detail_holds, details, others, own
 from training.intent.sealed import seal
-from training.intent.train import TARGET
 
 GOALS = Path(__file__).parents[2] / "tests" / "unit" / "services" / "orchestrator" / "intent"
 _PREFACE = """Written by `python -m training.intent.evaluate` on {date}, {machine}, one thread.

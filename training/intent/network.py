@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from services.orchestrator.intent.features import GROUP_BUCKETS, MAX_TOKENS
 
-WIDTH = 128
-
 
 class IntentHead(nn.Module):
     """Small transformer over frozen token vectors, with one attention query for each operation.
@@ -16,26 +14,28 @@ class IntentHead(nn.Module):
     earlier), `token_operations` (B, L, K + 1) and `token_slots` (B, L, S + 1) logits (the last: none).
     """
 
-    def __init__(self, operations: int, slots: int, layers: int = 2, dropout: float = 0.15) -> None:
+    def __init__(
+        self, operations: int, slots: int, *, width: int = 128, layers: int = 2, dropout: float = 0.15
+    ) -> None:
         super().__init__()
-        self.project = nn.Linear(384, WIDTH)
+        self.project = nn.Linear(384, width)
         self.groups = nn.Embedding(GROUP_BUCKETS, 64, padding_idx=0)
-        self.widen = nn.Linear(64, WIDTH)
-        self.image = nn.Embedding(2, WIDTH)
-        self.position = nn.Embedding(MAX_TOKENS, WIDTH)
-        self.norm = nn.LayerNorm(WIDTH)
-        self.blocks = nn.ModuleList(Block(WIDTH, 4, dropout) for _ in range(layers))
-        self.final = nn.LayerNorm(WIDTH)
-        self.queries = nn.Parameter(torch.randn(operations + 1, WIDTH) * 0.05)
-        self.keys = nn.Linear(WIDTH, WIDTH)
-        self.present = nn.Parameter(torch.randn(operations + 1, WIDTH) * 0.05)
+        self.widen = nn.Linear(64, width)
+        self.image = nn.Embedding(2, width)
+        self.position = nn.Embedding(MAX_TOKENS, width)
+        self.norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(Block(width, 4, dropout) for _ in range(layers))
+        self.final = nn.LayerNorm(width)
+        self.queries = nn.Parameter(torch.randn(operations + 1, width) * 0.05)
+        self.keys = nn.Linear(width, width)
+        self.present = nn.Parameter(torch.randn(operations + 1, width) * 0.05)
         self.bias = nn.Parameter(torch.full((operations + 1,), -2.0))
-        self.early = nn.Linear(WIDTH, 1)
+        self.early = nn.Linear(width, 1)
         self.local = nn.Parameter(torch.full((operations,), 0.5))
         self.amount = nn.Parameter(torch.full((operations,), 0.5))
         self.place = nn.Parameter(torch.tensor(1.0))
-        self.tag_operation = nn.Linear(WIDTH, operations + 1)
-        self.tag_slot = nn.Linear(WIDTH, slots + 1)
+        self.tag_operation = nn.Linear(width, operations + 1)
+        self.tag_slot = nn.Linear(width, slots + 1)
         self.drop = nn.Dropout(dropout)
         self.source_dropout = 0.12
 
@@ -56,7 +56,7 @@ class IntentHead(nn.Module):
             x = block(x, hidden)
         x = self.final(x)
         scores = self.keys(x) @ self.queries.T + hidden[..., None]  # (B, L, K + 1)
-        pooled = scores.softmax(1).transpose(1, 2) @ x  # (B, K + 1, WIDTH)
+        pooled = scores.softmax(1).transpose(1, 2) @ x  # (B, K + 1, W)
         tags = self.tag_operation(x)
         # One clause is enough evidence for its operation, wherever the rest of the goal leads; and clauses are mostly
         # wanted in the order in which they are read.
