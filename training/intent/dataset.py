@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from training.intent.goals import CONDITIONAL, GENERATOR, OPERATIONS, Goal, Writer, gibberish
+from training.intent.goals import CONDITIONAL, OPERATIONS, Goal, Writer, gibberish, nearly
 from training.intent.grammar import Grammar, Phrase, load
 
 PHRASES = Path(__file__).parent / "phrases"
@@ -27,7 +27,9 @@ ENGLISH = [
     "en_scenes_plain",
     "clarify_plain",
     "en_steps",
+    "en_wide",
 ]
+FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide"]
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
@@ -39,7 +41,7 @@ MIXTURE = (
     ("vary_chain", 0.025, True),
     ("animate_chain", 0.025, True),
     ("generate_with_image", 0.03, True),
-    ("background_chain", 0.01, True),
+    ("background_chain", 0.02, True),
     ("vague", 0.035, True),
     ("gibberish", 0.006, True),
     ("outofscope", 0.012, True),
@@ -54,24 +56,29 @@ MIXTURE = (
     ("followupNoImage", 0.03, False),
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
-    ("foreign", 0.22, True),
-    ("foreign", 0.05, False),
+    ("foreign", 0.30, True),
+    ("foreign", 0.06, False),
 )
+
+
+def read_phrases() -> dict[str, Grammar]:
+    """The grammar of each language, and "frames" for English ones."""
+    own = {k: [k, f"{k}_plain", f"{k}_steps", f"{k}_wide"] for k in LANGUAGES}
+    return load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
 
 
 def goals(count: int, seed: int | str) -> Iterator[Goal]:
     """`count` distinct goals."""
-    files = {"en": ENGLISH, "frames": ["words", "scenes", "frames", "frames_plain", "frames_steps"]}
-    grammars = load(PHRASES, files | {k: [k, f"{k}_plain", f"{k}_steps"] for k in LANGUAGES})
+    grammars = read_phrases()
     rng = random.Random(f"goals {seed}")
     writer = Writer(grammars["en"], grammars["frames"], rng)
+    foreigners = {name: Foreigner(grammars[name], name, rng) for name in LANGUAGES}
     kinds, weights = [(k, image) for k, _, image in MIXTURE], [share for _, share, _ in MIXTURE]
     seen: set[tuple[str, bool]] = set()
     while len(seen) < count:
         kind, has_image = rng.choices(kinds, weights)[0]
         if kind == "foreign":
-            language = rng.choice(LANGUAGES)
-            goal = _foreign(grammars[language], language, has_image, rng)
+            goal = foreigners[rng.choice(LANGUAGES)].goal(has_image)
         else:
             goal = _english(writer, kind, has_image, rng)
         goal = replace(goal, phrase=worn(goal.phrase, rng))
@@ -92,14 +99,8 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     elif kind in ("vary_chain", "animate_chain", "generate_chain"):
         phrase, operations = writer.chain(kind.split("_")[0])
     elif kind == "background_chain":
-        nodes = rng.choice(writer.frames.sections["chain", "background"])
         operations = ("generate", "replace_background")
-        phrase = Phrase.of(writer.frames.expand(nodes, rng), "generate")
-        cut = phrase.text.rfind(" and ")
-        phrase.operations[:] = [
-            "generate" if (at < cut or (cut < 0 and slot)) else "replace_background"
-            for at, slot in enumerate(phrase.slots)
-        ]
+        phrase = drawn_behind(writer.frames, rng)
     # Without an image a mere noun phrase is a description of what to generate: hence no fragments above.
     elif kind == "video":
         phrase, operations = writer.say("video", "do"), ("generate", "animate")
@@ -120,52 +121,95 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     return Goal(phrase, has_image, operations, "en", kind)
 
 
-# The letters of a foreign join: whole requests; acts as a noun or infinitive; what is done; what stands after "before".
+def drawn_behind(grammar: Grammar, rng: random.Random) -> Phrase:
+    """A background to be drawn, § and what is to stand in front of it; without a §, the prompt alone is drawn."""
+    nodes = rng.choice([*grammar.sections["chain", "behind"], *grammar.sections.get(("chain", "background"), [])])
+    phrase = Phrase.of(grammar.expand(nodes, rng), "generate")
+    cut = phrase.text.find("§")
+    if cut >= 0:
+        kept = [at for at in range(len(phrase.text)) if at != cut]
+        phrase = Phrase(
+            "".join(phrase.text[at] for at in kept), [phrase.slots[at] for at in kept], list(phrase.operations[:-1])
+        )
+    else:
+        cut = phrase.text.rfind(" and ")
+    phrase.operations[:] = [
+        "generate" if (at < cut or (cut < 0 and slot)) else "replace_background" for at, slot in enumerate(phrase.slots)
+    ]
+    return phrase
+
+
+# The letters of a foreign join: whole requests; acts as a noun or infinitive; what is done; what stands after "before";
+# what is not wanted.
 _REQUESTS, _FORMS = "ABCF", {"M": (0, "ing"), "N": (1, "ing"), "D": (0, "done"), "V": (1, "sub")}
-_LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDV])(?![A-Za-z])")
+_LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDVX])(?![A-Za-z])")
+REMARK = 0.08  # share of foreign requests that are remarks, where there are phrases for it
+_SELDOM = {"composite": 0.3, "match_style": 0.3}
 
 
-def _foreign(grammar: Grammar, language: str, has_image: bool, rng: random.Random) -> Goal:
-    def act(name: str, kind: str = "do") -> Phrase:
-        nodes = rng.choice(grammar.sections[name, kind])
-        return Phrase.of(grammar.expand(nodes, rng), None if name == "clarify" else name)
+class Foreigner:
+    """Writes goals in another language than English from its grammar."""
 
-    def request(name: str) -> Phrase:
-        return act(name, "if" if (name, "if") in grammar.sections and rng.random() < CONDITIONAL else "do")
+    def __init__(self, grammar: Grammar, language: str, rng: random.Random) -> None:
+        self.grammar, self.language, self.rng = grammar, language, rng
+        self.among = [n for n in OPERATIONS if n != "generate" and (n, "do") in grammar.sections]
+        self.weights = [_SELDOM.get(n, 1.0) for n in self.among]
 
-    def fit(names: list[str]) -> Phrase:
-        frame = _join(grammar, names, rng)
+    def act(self, name: str, kind: str = "do") -> Phrase:
+        nodes = self.rng.choice(self.grammar.sections[name, kind])
+        return Phrase.of(self.grammar.expand(nodes, self.rng), None if name == "clarify" else name)
+
+    def request(self, name: str) -> Phrase:
+        """A request: plain, under a condition, or a remark that asks for it."""
+        draw = self.rng.random()
+        kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + REMARK else "do"
+        return self.act(name, kind if (name, kind) in self.grammar.sections else "do")
+
+    def unwanted(self, names: list[str]) -> Phrase:
+        """A request not to do something that is none of these operations."""
+        kept = [n for n, kind in self.grammar.sections if kind == "not" and not nearly(n, names)]
+        return Phrase.plain(self.act(self.rng.choice(kept), "not").text)
+
+    def fit(self, names: list[str]) -> Phrase:
+        """The requests in a frame."""
         phrase = Phrase.plain("")
-        for part in _LETTER.split(frame):
+        for part in _LETTER.split(_join(self.grammar, names, self.rng)):
             if part and part in _REQUESTS:
-                phrase = phrase + request(names[_REQUESTS.index(part)])
+                phrase = phrase + self.request(names[_REQUESTS.index(part)])
             elif part in _FORMS:
                 place, kind = _FORMS[part]
-                phrase = phrase + act(names[place], kind)
+                phrase = phrase + self.act(names[place], kind)
+            elif part == "X":
+                phrase = phrase + self.unwanted(names)
             else:
                 phrase = phrase + part
         return phrase
 
-    draw = rng.random()
-    if draw < 0.12:
-        kind = "vague" if has_image or rng.random() < 0.4 else "followupNoImage"
-        return Goal(act("clarify", kind), has_image, (), language, kind)
-    if not has_image and draw < 0.6:
-        return Goal(fit(["generate"]), False, ("generate",), language, "prompt")
-    among = [n for n in OPERATIONS if n not in ("generate", "composite", "match_style")]
-    names = [rng.choice(among)]
-    more = [n for n in among if n not in (*GENERATOR, "replace_background", "analyze")]
-    if not has_image and draw < 0.8:
-        names = ["generate", rng.choice(more)]
-    elif rng.random() < 0.6:
-        names += [rng.choice([n for n in among if n != names[0]])]
-        for chance in (0.3, 0.25):
-            if len(names) > 1 and rng.random() < chance:
-                names += [rng.choice([n for n in more if n not in names])]
-    if {"remove_background", "replace_background"} <= set(names):
-        names.remove("remove_background")
-    kind = "foreign" if len(names) == 1 else "foreign_several"
-    return Goal(fit(names), has_image, tuple(names), language, kind)
+    def pick(self, *names: str) -> str:
+        """An operation that is no near-double of these."""
+        found = self.rng.choices(self.among, self.weights)[0]
+        return found if not nearly(found, names) else self.pick(*names)
+
+    def goal(self, has_image: bool) -> Goal:
+        draw = self.rng.random()
+        if draw < 0.11:
+            kind = "vague" if has_image or self.rng.random() < 0.4 else "followupNoImage"
+            return Goal(self.act("clarify", kind), has_image, (), self.language, kind)
+        if has_image and draw < 0.13:
+            behind = drawn_behind(self.grammar, self.rng)
+            return Goal(behind, True, ("generate", "replace_background"), self.language, "background_chain")
+        if not has_image and draw < 0.55:
+            return Goal(self.fit(["generate"]), False, ("generate",), self.language, "prompt")
+        if not has_image and draw < 0.85:
+            names = ["generate"]
+            for _ in range(self.rng.choices([1, 2], [0.75, 0.25])[0]):
+                names.append(self.pick(*names, "replace_background", "analyze", "vary", "composite", "match_style"))
+        else:
+            names = [self.pick()]
+            for _ in range(self.rng.choices([0, 1, 2, 3], [0.34, 0.37, 0.22, 0.07])[0]):
+                names.append(self.pick(*names))
+        kind = "foreign" if len(names) == 1 else "foreign_several"
+        return Goal(self.fit(names), has_image, tuple(names), self.language, kind)
 
 
 def _join(grammar: Grammar, names: list[str], rng: random.Random) -> str:
@@ -174,6 +218,8 @@ def _join(grammar: Grammar, names: list[str], rng: random.Random) -> str:
     while True:
         frame = "".join(text for text, _ in grammar.expand(rng.choice(frames), rng))
         forms = [_FORMS[letter] for letter in _LETTER.findall(frame) if letter in _FORMS]
+        if "X" in _LETTER.findall(frame) and names[0] == "generate":
+            continue
         if all((names[place], kind) in grammar.sections for place, kind in forms):
             return frame
 

@@ -56,11 +56,12 @@ class Encoder:
         x = self.words[ids] + self.kind + self.places[:length]
         x = functional.layer_norm(x, (VECTOR,), self.norm[0], self.norm[1], _EPSILON)
         for (query, key, value, out, grow, shrink), (first, second) in self.layers:
-            parts = [
+            asks, told, said = (
                 (x @ matrix + bias).view(count, length, _HEADS, -1).transpose(1, 2)
                 for matrix, bias in (query, key, value)
-            ]
-            seen = functional.scaled_dot_product_attention(*parts).transpose(1, 2).reshape(count, length, VECTOR)
+            )
+            seen = functional.scaled_dot_product_attention(asks, told, said).transpose(1, 2)
+            seen = seen.reshape(count, length, VECTOR)
             x = functional.layer_norm(x + seen @ out[0] + out[1], (VECTOR,), first[0], first[1], _EPSILON)
             inner = functional.gelu(x @ grow[0] + grow[1])
             x = functional.layer_norm(x + inner @ shrink[0] + shrink[1], (VECTOR,), second[0], second[1], _EPSILON)
@@ -71,9 +72,9 @@ class Encoder:
         ids, sizes = ids.to(self.device), sizes.to(self.device)
         starts = sizes.cumsum(0) - sizes
         out = torch.empty(len(ids), VECTOR, dtype=torch.float16, device=self.device)
-        for length in sizes.unique().tolist():
-            rows = starts[sizes == length]
-            for part in rows.split(max(1, _TOKENS // length)):
-                at = part[:, None] + torch.arange(length, device=self.device)
+        for length in sorted(set(sizes.tolist())):
+            rows, most = starts[sizes == length], max(1, _TOKENS // length)
+            for first in range(0, len(rows), most):
+                at = rows[first : first + most][:, None] + torch.arange(length, device=self.device)
                 out[at] = self(ids[at].long()).half()
         return out

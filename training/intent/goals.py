@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ EDITOR = (
     "crop", "resize", "extend", "rotate", "composite", "analyze",
 )  # fmt: skip
 OPERATIONS = GENERATOR + EDITOR
-_RARE = {"match_style": 0.15, "composite": 0.2, "analyze": 0.8, "generate": 0.0}
+_RARE = {"match_style": 0.25, "composite": 0.3, "analyze": 0.8, "generate": 0.0}
 # Words of a limit ("but don't crop it") that would contradict the operation.
 _TOUCHES = {
     "remove_background": "background", "replace_background": "background", "blur_background": "background|blur",
@@ -84,10 +84,7 @@ class Writer:
 
     def pick(self, *excluded: str, among: tuple[str, ...] = (*EDITOR, "vary", "animate")) -> str:
         """A random operation that is no near-double of an excluded one."""
-        names = [
-            n for n in among
-            if n not in excluded and not any({n, other} in _ONE for other in excluded)
-        ]  # fmt: skip
+        names = [n for n in among if not nearly(n, excluded)]
         return self.rng.choices(names, [_RARE.get(n, 1.0) for n in names])[0]
 
     def politely(self, phrase: Phrase) -> Phrase:
@@ -179,7 +176,7 @@ class Writer:
     def several(self, *, fragments: bool) -> tuple[Phrase, tuple[str, ...]]:
         """Two to four requests in a row."""
         names = [self.pick()]
-        for _ in range(self.rng.choices([1, 2, 3], [0.6, 0.3, 0.1])[0]):
+        for _ in range(self.rng.choices([1, 2, 3], [0.55, 0.32, 0.13])[0]):
             names.append(self.pick(*names))
         if len(names) < 4 and self.rng.random() < 0.06:
             names.insert(1, names[0])
@@ -270,6 +267,11 @@ class Writer:
         while phrase is None:
             phrase = fill(self.rng.choice(frames), parts)
         return self.politely(phrase), tuple(names)
+
+
+def nearly(name: str, others: Sequence[str]) -> bool:
+    """True where the operation is one of the others, or people mean it and one of them as one request."""
+    return name in others or any({name, other} in _ONE for other in others)
 
 
 def _unwanted(phrase: Phrase | None) -> Phrase | None:

@@ -1,0 +1,121 @@
+"""Goals as they are written, packed and trained on."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, read_phrases
+from training.intent.exported import load_state, save_state
+from training.intent.goals import OPERATIONS
+from training.intent.grammar import Grammar
+from training.intent.network import IntentHead
+from training.intent.samples import OF_TOKENS, SLOTS, load
+from training.intent.train import Goals
+
+
+@pytest.fixture(scope="module")
+def grammars() -> dict[str, Grammar]:
+    return read_phrases()
+
+
+def test_every_template_names_lists_and_slots_that_there_are(grammars: dict[str, Grammar]) -> None:
+    rng = random.Random(3)
+    tagged = {*SLOTS, "angle", "duration", "scale", "count", "size"}
+    for language, grammar in grammars.items():
+        for (name, kind), templates in grammar.sections.items():
+            if name == "join" or language == "frames":
+                continue
+            assert name in (*OPERATIONS, "clarify", "video", "look", "chain"), (language, name, kind)
+            for template in templates:
+                for _ in range(4):
+                    pieces = grammar.expand(template, rng)
+                    assert "".join(text for text, _ in pieces).strip("§ "), (language, name, kind)
+                    assert {slot for _, slot in pieces if slot} <= tagged
+
+
+def test_goals_are_the_same_for_a_seed_and_their_labels_as_long_as_their_text() -> None:
+    one, two = list(goals(300, "3/0")), list(goals(300, "3/0"))
+    assert [goal.phrase.text for goal in one] == [goal.phrase.text for goal in two]
+    for goal in one:
+        assert len(goal.phrase.text) == len(goal.phrase.slots) == len(goal.phrase.operations)
+        assert len(set(goal.operations)) == len(goal.operations)
+    told = {name for goal in one for name in goal.operations}
+    assert len(told) > 20
+
+
+def test_what_a_foreign_goal_does_not_want_is_no_operation(grammars: dict[str, Grammar]) -> None:
+    for language in LANGUAGES:
+        writer = Foreigner(grammars[language], language, random.Random(1))
+        unwanted = writer.unwanted(["remove_object"])
+        assert unwanted.text and set(unwanted.operations) == {None}
+        assert "composite" in writer.among and "generate" not in writer.among
+
+
+def test_a_background_drawn_on_purpose_is_two_operations(grammars: dict[str, Grammar]) -> None:
+    rng = random.Random(2)
+    for name in (*LANGUAGES, "frames"):
+        for _ in range(20):
+            phrase = drawn_behind(grammars[name], rng)
+            assert "§" not in phrase.text
+            assert set(phrase.operations) == {"generate", "replace_background"}, phrase.text
+            drawn = {at for at, slot in enumerate(phrase.slots) if slot == "prompt"}
+            assert {phrase.operations[at] for at in drawn} <= {"generate"}, phrase.text
+            assert drawn or name == "frames", phrase.text
+
+
+def _folder(folder: Path) -> Path:
+    """Two parts, the second goal of the second also in the first."""
+    count = len(OPERATIONS)
+    for part, sizes, keys in (("part-00", [3, 5], [1, 2]), ("part-01", [4, 5], [3, 2])):
+        (folder / part).mkdir()
+        tokens = sum(sizes)
+        rng = np.random.default_rng(len(part))
+        present = np.zeros((2, count + 1), bool)
+        present[:, 3] = True
+        arrays: dict[str, Any] = {
+            "ids": rng.integers(0, 30, tokens).astype(np.int32), "groups": np.ones((tokens, 14), np.int16),
+            "tags": np.full(tokens, 3, np.int8), "slots": np.full(tokens, 1, np.int8), "sizes": np.array(sizes),
+            "has_image": np.array([True, False]), "present": present, "rank": np.zeros((2, count), np.int8) - 1,
+            "known": np.array([True, False]), "english": np.array([True, True]), "keys": np.array(keys),
+        }  # fmt: skip
+        for name, array in arrays.items():
+            np.save(folder / part / f"{name}.npy", array)
+    return folder
+
+
+class _Encoder:
+    def packed(self, ids: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+        assert len(ids) == int(sizes.sum())
+        return ids[:, None].half().repeat(1, 384)
+
+
+def test_a_goal_in_two_parts_is_kept_once(tmp_path: Path) -> None:
+    found = load(_folder(tmp_path))
+    assert sorted(found["keys"].tolist()) == [1, 2, 3]
+    assert all(len(found[name]) == found["sizes"].sum() == 12 for name in OF_TOKENS)
+
+
+def test_batches_pad_on_the_device_and_hide_what_is_not_known(tmp_path: Path) -> None:
+    written = Goals(_folder(tmp_path), _Encoder(), "cpu")  # type: ignore[arg-type]
+    batch = written.batch(torch.tensor([0, 1, 2]), 5)
+    sizes = torch.from_numpy(written.sizes)
+    assert batch["mask"].sum(1).tolist() == sizes.tolist()
+    assert torch.all((batch["tags"] == -100) | (batch["mask"] == 1))
+    assert (batch["tags"] != -100).sum(1).tolist() == (sizes - 2).tolist()  # neither the first nor the last piece
+    unknown = ~written.on_device["known"]
+    assert batch["weight"][unknown].sum(1).tolist() == [1.0] * int(unknown.sum())
+    assert sum(len(each["mask"]) for each in written.batches(2, np.random.default_rng(0))) == 3
+
+
+@pytest.mark.parametrize(("width", "layers"), [(32, 1), (64, 3)])
+def test_saved_weights_make_the_same_head(tmp_path: Path, width: int, layers: int) -> None:
+    head = IntentHead(len(OPERATIONS), len(SLOTS), width=width, layers=layers).eval()
+    save_state(head, tmp_path)
+    again = load_state(tmp_path / "head.npz")
+    feed = (torch.randn(2, 7, 384), torch.randint(0, 99, (2, 7, 14)), torch.ones(2), torch.ones(2, 7))
+    for one, two in zip(head(*feed), again(*feed), strict=True):
+        assert torch.equal(one, two)
