@@ -19,10 +19,9 @@ from matplotlib.figure import Figure
 from services.orchestrator.intent import Intent, IntentModel
 from training.intent.exported import TARGET
 from training.intent.goals import OPERATIONS
-from training.intent.labelled import Plan, detail_holds, details, others, own
+from training.intent.labelled import GOALS, Plan, detail_holds, details, others, own
 from training.intent.sealed import seal
 
-GOALS = Path(__file__).parents[2] / "tests" / "unit" / "services" / "orchestrator" / "intent"
 _PREFACE = """Written by `python -m training.intent.evaluate` on {date}, {machine}, one thread.
 
 None of these sets was trained on. *Our own goals* (`tests/unit/services/orchestrator/intent/goals.txt`) were written

@@ -7,6 +7,7 @@ from typing import Any
 from services.orchestrator.intent import Intent
 from services.orchestrator.intent.intent import route_of
 
+GOALS = Path(__file__).parents[2] / "tests" / "unit" / "services" / "orchestrator" / "intent"
 Plan = tuple[str, tuple[str, ...]]
 Detail = tuple[str, str, str]  # operation, slot, value as it is written in the file
 
@@ -19,6 +20,11 @@ def _lines(path: Path) -> list[tuple[str, bool, str]]:
             text, label = line[2:].rsplit(" => ", 1)
             found.append((text, line[0] == "+", label))
     return found
+
+
+def texts(path: Path) -> list[str]:
+    """The goals of a text file like goals.txt, without their labels."""
+    return [text for text, _, _ in _lines(path)]
 
 
 def own(path: Path) -> list[tuple[str, bool, list[Plan]]]:

@@ -1,6 +1,7 @@
 """Goals as they are written, packed and trained on."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, read_phrases
+from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, measured, read_phrases
 from training.intent.exported import load_state, save_state
 from training.intent.goals import OPERATIONS
 from training.intent.grammar import Grammar
@@ -45,6 +46,13 @@ def test_goals_are_the_same_for_a_seed_and_their_labels_as_long_as_their_text() 
         assert len(set(goal.operations)) == len(goal.operations)
     told = {name for goal in one for name in goal.operations}
     assert len(told) > 20
+
+
+def test_goals_that_the_head_is_measured_on_are_left_out() -> None:
+    kept_out = measured()
+    assert {"ghibli style", "先把照片调亮 再裁成正方形", "sharpen", "sepia"} <= kept_out and len(kept_out) > 300
+    written = {re.sub(r"[\W_]+", " ", goal.phrase.text.lower()).strip() for goal in goals(3000, "7/0")}
+    assert not written & kept_out
 
 
 def test_what_a_foreign_goal_does_not_want_is_no_operation(grammars: dict[str, Grammar]) -> None:
