@@ -1,7 +1,9 @@
 """What a machine's GPU does with denoisers of full size, by every way to run them that is there.
 
 `python -m benchmarks.gpu --out gpu` detects what is there and writes gpu.json and gpu.png. Weights are random: nothing
-is downloaded. `--toy --device cpu` goes the same way with a few channels: that says that it works, nothing of speed.
+is downloaded. Where the GPU is had for a short time, `--prepare FOLDER` exports the graphs beforehand, which needs no
+GPU, `--compile-ahead` fills PyTorch's cache of compiled code, and `--prepared FOLDER` then measures alone.
+`--toy --device cpu` goes the same way with a few channels: that says that it works, nothing of speed.
 """
 
 import argparse
@@ -9,19 +11,23 @@ import gc
 import json
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from torch import nn
 
 from benchmarks.gpu_models import Denoiser, denoisers
-from benchmarks.gpu_runners import Compiled, Eager, Runner, Skipped, memory, onnx_runner, tensorrt_runner
+from benchmarks.gpu_plot import draw
+from benchmarks.gpu_prepare import DONE, FOR_CUDA, laid_out, prepare, restored
+from benchmarks.gpu_runners import Runner, Skipped, Torch, onnx_runner, tensorrt_runner
 from benchmarks.measuring import machine
 from diptych.engines import cuda
 from diptych.engines.base import Array
@@ -31,32 +37,84 @@ from diptych.errors import DiptychError
 BATCHES = (1, 4, 8)
 # What a picture is counted as: calls of the denoiser, one a step, without guidance.
 STEPS = 30
-Ways = Mapping[str, Callable[[Denoiser, Any, str, Path], Runner]]
-WAYS: Ways = {
-    "torch eager": lambda _, module, device, work: Eager(module, device),
-    "torch.compile": lambda _, module, device, work: Compiled(module, device),
-    "onnxruntime": onnx_runner,
-    "tensorrt": tensorrt_runner,
+# Calls of one line: until so much time is spent, but no fewer than the least.
+_TIMED_SECONDS, _LEAST_RUNS = 1.5, 5
+Opens = Callable[[Denoiser, nn.Module, Path, str], Runner]
+WAYS: Mapping[str, Opens] = {
+    "torch eager": lambda one, module, _, device: Torch(module, one, device),
+    "torch.compile": lambda one, module, _, device: Torch(module, one, device, compiles=True),
+    "torch.compile, CUDA graph": lambda one, module, _, device: Torch(module, one, device, compiles=True, records=True),
+    "onnxruntime": lambda _, __, folder, device: onnx_runner(folder, device),
+    "onnxruntime, CUDA graph": lambda _, __, folder, device: onnx_runner(folder, device, records=True),
+    "onnxruntime, for CUDA": lambda _, __, folder, device: onnx_runner(folder, device, file=FOR_CUDA, records=True),
+    "tensorrt": lambda one, _, folder, device: tensorrt_runner(one, folder, device),
 }
 
 
 def main() -> None:
     """Measures, and writes both files."""
+    options = _options()
+    wanted = [one for one in denoisers(toy=options.toy) if not options.model or one.name in options.model]
+    half = options.device == "cuda"
+    if options.prepare is not None:
+        sys.exit(_prepare(wanted, options, half))
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("PyTorch sees no GPU here; on a machine without one, --toy --device cpu shows that this works")
+    torch.backends.cudnn.benchmark = True  # Finds algorithms by trying, as ONNX Runtime is told to here.
+    if options.compile_ahead:
+        for one in wanted:
+            _compile(one, options.device)
+        return
+    report: dict[str, Any] = {"toy": options.toy, "steps": STEPS, "what": what_is_here(options.device), "results": []}
+    with tempfile.TemporaryDirectory() as own:
+        folder = options.prepared or Path(own)
+        for one in wanted:
+            if options.prepared is None and one.graph is not None:
+                prepare(one, folder / one.name, half=half)
+            for line in measure(one, folder / one.name, options):
+                print(json.dumps(line), flush=True)
+                report["results"].append(line)
+                # After every line: what ends this run early takes nothing with it.
+                options.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    draw(report, list(WAYS), BATCHES, options.out.with_suffix(".png"))
+
+
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--toy", action="store_true", help="a few channels: shows that it works")
     parser.add_argument("--model", action="append", help="sd15, sdxl, transformer-12b; repeat; default: all")
     parser.add_argument("--way", action="append", choices=tuple(WAYS), help="default: all that are there")
-    parser.add_argument("--runs", type=int, default=20, help="timed calls of each")
+    parser.add_argument("--batch", type=int, action="append", help=f"default: {BATCHES}")
+    parser.add_argument("--runs", type=int, default=50, help="timed calls of each, at the most")
+    parser.add_argument("--seconds", type=float, default=60, help="a way whose time is spent begins no other batch")
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="export there, measure nothing")
+    parser.add_argument("--prepared", type=Path, metavar="FOLDER", help="measure what was exported there")
+    parser.add_argument("--compile-ahead", action="store_true", help="fill PyTorch's cache, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="path without suffix")
-    options = parser.parse_args()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("PyTorch sees no GPU here; on a machine without one, --toy --device cpu shows that this works")
-    wanted = [one for one in denoisers(toy=options.toy) if not options.model or one.name in options.model]
-    results = [line for one in wanted for line in measure(one, options.device, options.way or list(WAYS), options.runs)]
-    report = {"toy": options.toy, "steps": STEPS, "what": what_is_here(options.device), "results": results}
-    options.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draw(report, options.out.with_suffix(".png"))
+    return parser.parse_args()
+
+
+def _prepare(wanted: Sequence[Denoiser], options: argparse.Namespace, half: bool) -> int:
+    """Prepares each denoiser that has a graph, in a process of its own where there are several."""
+    exported = [one for one in wanted if one.graph is not None]
+    if len(exported) == 1:
+        prepare(exported[0], options.prepare / exported[0].name, half=half)
+        return 0
+    command = [sys.executable, "-m", "benchmarks.gpu", "--prepare", str(options.prepare), "--device", options.device]
+    toy = ["--toy"] if options.toy else []
+    running = [subprocess.Popen([*command, *toy, "--model", one.name]) for one in exported]
+    return max((process.wait() for process in running), default=0)
+
+
+def _compile(denoiser: Denoiser, device: str) -> None:
+    """Compiles a denoiser of any weights for every batch; PyTorch keeps the code on disk."""
+    module = _made(denoiser, device)
+    runner = Torch(module, denoiser, device, compiles=True)
+    for batch in BATCHES:
+        began = time.perf_counter()
+        runner.run(denoiser.inputs(batch))
+        print(f"{denoiser.name}: compiled for {batch} in {time.perf_counter() - began:.1f} s", flush=True)
 
 
 def what_is_here(device: str) -> dict[str, Any]:
@@ -71,56 +129,84 @@ def what_is_here(device: str) -> dict[str, Any]:
         "machine": machine(),
         "processor": platform.processor(),
         "torch": torch.__version__,
+        "cudnn": torch.backends.cudnn.version() if device == "cuda" else None,  # type: ignore[no-untyped-call]
         "onnxruntime": onnxruntime.__version__,
         "providers": list(here.providers),
         "tensorrt": tensorrt_versions(),
     }
 
 
-def measure(denoiser: Denoiser, device: str, ways: Sequence[str], runs: int) -> list[dict[str, Any]]:
-    """One line for each way and batch; a line with `skipped` says why there are no numbers."""
+def measure(denoiser: Denoiser, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One line for each way and batch; a line with `skipped` or `failed` says why there are no numbers."""
+    device = options.device
+    if denoiser.graph is not None and not (folder / DONE).is_file():
+        yield {"model": denoiser.name, "skipped": f"nothing was prepared in {folder.name}"}
+        return
+    try:
+        module = _made(denoiser, device) if denoiser.graph is None else restored(denoiser, folder, device)
+    except torch.cuda.OutOfMemoryError:
+        yield {"model": denoiser.name, "skipped": "the GPU has too little memory for its weights"}
+        return
+    torch._dynamo.reset()
+    torch.manual_seed(1)
+    inputs = {batch: denoiser.inputs(batch) for batch in options.batch or BATCHES}
+    try:
+        reference = Torch(module, denoiser, device).run(next(iter(inputs.values())))
+    except torch.cuda.OutOfMemoryError:
+        yield {"model": denoiser.name, "skipped": "the GPU has too little memory for a call"}
+        return
+    for way in options.way or WAYS:
+        base = {"model": denoiser.name, "way": way}
+        _collect(device)
+        runner: Runner | None = None
+        try:
+            began = time.perf_counter()
+            runner = WAYS[way](denoiser, module, folder, device)
+            opened = time.perf_counter() - began
+            for line in _batches(runner, inputs, reference, options):
+                yield {**base, "open_seconds": opened, **line}
+        except Skipped as reason:
+            yield {**base, "skipped": str(reason)}
+        except (DiptychError, RuntimeError, torch.cuda.OutOfMemoryError) as error:
+            yield {**base, "failed": f"{type(error).__name__}: {error}"[:600]}
+        finally:
+            if runner is not None:
+                runner.close()
+
+
+def _made(denoiser: Denoiser, device: str) -> nn.Module:
+    """The denoiser with random weights, made where it is to run."""
     torch.manual_seed(0)
     try:
+        torch.set_default_dtype(denoiser.dtype if device == "cuda" else torch.float32)
         with torch.device(device):
-            dtype = torch.float16 if device == "cuda" else torch.float32
-            torch.set_default_dtype(dtype)
-            module = denoiser.make().eval().requires_grad_(False)
-    except torch.cuda.OutOfMemoryError:
-        return [{"model": denoiser.name, "skipped": "the GPU has too little memory for its weights"}]
+            module = denoiser.make()
     finally:
         torch.set_default_dtype(torch.float32)
-    inputs = {batch: denoiser.inputs(batch) for batch in BATCHES}
-    reference = Eager(module, device).run(inputs[BATCHES[0]])
-    lines: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as work:
-        for way in ways:
-            base = {"model": denoiser.name, "way": way}
-            before = memory(device)
-            try:
-                runner = WAYS[way](denoiser, module, device, Path(work))
-                lines += [{**base, **line} for line in _batches(runner, inputs, reference, device, before, runs)]
-                runner.close()
-            except Skipped as reason:
-                lines.append({**base, "skipped": str(reason)})
-            except (DiptychError, torch.cuda.OutOfMemoryError) as error:
-                lines.append({**base, "failed": str(error)[:300]})
-            print(*(json.dumps(line) for line in lines if line.get("way") == way), sep="\n", flush=True)
-            gc.collect()
-            if device == "cuda":
-                torch.cuda.empty_cache()
-    return lines
+    return laid_out(module)
+
+
+def _collect(device: str) -> None:
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 def _batches(
-    runner: Runner, inputs: Mapping[int, Any], reference: Array, device: str, before: int, runs: int
-) -> list[dict[str, Any]]:
-    lines = []
-    for batch, given in inputs.items():
+    runner: Runner, inputs: Mapping[int, Any], reference: Array, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    start = time.perf_counter()
+    for number, (batch, given) in enumerate(inputs.items()):
+        if number and time.perf_counter() - start > options.seconds:
+            yield {"batch": batch, "skipped": f"the {options.seconds:g} s of this way were spent"}
+            continue
+        runner.forget()
         began = time.perf_counter()
-        answer = runner.run(given)  # Compiles, finds algorithms, records: not counted.
+        answer = runner.run(given)  # Compiles, finds algorithms: not counted.
         first = time.perf_counter() - began
-        seconds = []
-        for _ in range(runs):
+        answer = runner.run(given)  # Shapes that came twice are recorded, where a way does.
+        seconds: list[float] = []
+        while len(seconds) < options.runs and (len(seconds) < _LEAST_RUNS or sum(seconds) < _TIMED_SECONDS):
             began = time.perf_counter()
             answer = runner.run(given)
             seconds.append(time.perf_counter() - began)
@@ -129,43 +215,13 @@ def _batches(
             "batch": batch,
             "ms_per_step": 1000 * step,
             "images_per_second": batch / (STEPS * step),
+            "runs": len(seconds),
             "first_call_seconds": first,
-            "memory_bytes": max(0, memory(device) - before),
+            "memory_bytes": runner.memory(),
         }
-        if batch == BATCHES[0]:
+        if not number:
             line["difference_to_eager"] = float(np.abs(answer - reference).max() / np.abs(reference).max())
-        lines.append(line)
-    return lines
-
-
-def draw(report: Mapping[str, Any], path: Path) -> None:
-    """A chart for each model: milliseconds a step by batch, one line a way."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    measured = [line for line in report["results"] if "ms_per_step" in line]
-    names = list(dict.fromkeys(line["model"] for line in measured))
-    figure, axes = pyplot.subplots(1, max(1, len(names)), figsize=(4.6 * max(1, len(names)), 3.6), squeeze=False)
-    for name, axis in zip(names, axes[0], strict=False):
-        for number, way in enumerate(WAYS):
-            own = [line for line in measured if (line["model"], line["way"]) == (name, way)]
-            steps = [line["ms_per_step"] for line in own]
-            if own:
-                axis.plot([line["batch"] for line in own], steps, "o-", color=f"C{number}", label=way)
-        axis.set(title=name, xlabel="pictures in a call", xticks=BATCHES)
-        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.25)
-    axes[0][0].set_ylabel("milliseconds a step")
-    axes[0][0].legend(frameon=False, loc="upper left")
-    here = report["what"]
-    toy = "toy sizes, says nothing of speed · " if report["toy"] else ""
-    figure.suptitle(f"{toy}{here.get('gpu', 'CPU')} · {here['machine']}", fontsize=9, color="#555555")
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+        yield line
 
 
 if __name__ == "__main__":

@@ -24,13 +24,16 @@ _XL_UNET = {
 @dataclass(frozen=True)
 class Denoiser:
     """A denoiser to time: `make` builds it where torch's default device is, `inputs` are those of a batch, `graph` is
-    what its ONNX export takes, None where none is served. `side`: pixels a side of the pictures it draws."""
+    what its ONNX export takes, None where none is served. `side`: pixels a side of the pictures it draws; `dtype`: its
+    precision on a GPU; `compiles_blocks`: repeated blocks are compiled once, instead of the whole."""
 
     name: str
     side: int
     make: Callable[[], nn.Module]
     inputs: Callable[[int], Mapping[str, Tensor]]
     graph: Callable[[nn.Module], Graph] | None
+    dtype: torch.dtype = torch.float16
+    compiles_blocks: bool = False
 
 
 def denoisers(*, toy: bool) -> list[Denoiser]:
@@ -120,4 +123,12 @@ def _transformer(toy: bool) -> Denoiser:
             "img_ids": places,
         }
 
-    return Denoiser("transformer-12b", 16 * cells, lambda: FluxTransformer2DModel(**config), inputs, None)
+    return Denoiser(
+        "transformer-12b",
+        16 * cells,
+        lambda: FluxTransformer2DModel(**config),
+        inputs,
+        None,
+        dtype=torch.bfloat16,  # What such models are published in; half precision has too little range for them.
+        compiles_blocks=True,
+    )

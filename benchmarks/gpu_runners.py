@@ -1,6 +1,12 @@
-"""The ways to run a denoiser that are compared: PyTorch as it is and compiled, ONNX Runtime, TensorRT."""
+"""The ways to run a denoiser that are compared: PyTorch as it is, compiled, recorded; ONNX Runtime; TensorRT.
 
+Each takes the sample and the timestep from the host at every step and gives the prediction back there, as a step of a
+picture needs it. What stays the same over the steps, such as the text, waits on the device.
+"""
+
+import gc
 import resource
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,21 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu_models import Denoiser
+from benchmarks.gpu_prepare import FOR_CUDA, FUSED, PLAIN, specs_of
 from diptych.engines import Engine, cuda
 from diptych.engines.base import Array, Held
 from diptych.engines.machine import tensorrt_module, this_machine
 from diptych.engines.onnx import OnnxEngine
+from diptych.engines.providers import CUDA
 from diptych.engines.tensorrt import TensorRTEngine
-from diptych.export.build_graph import fuse, simplify
-from diptych.export.build_precision import to_half
 from diptych.export.build_tensorrt import Compiler, Sizes
-from diptych.export.graph import export_graph
-from diptych.export.weights import store_weights
 
 Inputs = Mapping[str, Tensor]
-# Half precision over a whole denoiser; the parity that is reported says how far apart they are.
-_EXPORT_TOLERANCE = 2e-2
+_CHANGING = ("sample", "hidden_states", "timestep")
 _MOST_BATCH = 8
+_WARM_UPS = 3  # Calls before one is recorded: what is found or compiled at the first must be there.
 
 
 class Skipped(Exception):
@@ -37,122 +41,191 @@ class Runner(Protocol):
     def run(self, inputs: Inputs) -> Array:
         """The prediction (B, ...) float32, when it is there."""
 
+    def memory(self) -> int:
+        """Bytes it holds on the device, its weights among them, at the most since `forget`; of the host on a CPU."""
+
+    def forget(self) -> None:
+        """Before another batch: gives back what the last one needed."""
+
     def close(self) -> None:
-        """Gives back what it holds."""
+        """Gives back all that it holds."""
 
 
-class Eager:
-    """PyTorch as it is, on `device`: in half precision on a GPU."""
+class Torch:
+    """PyTorch on `device`; `compiles` it for each batch, `records` each batch's call as a CUDA graph."""
 
-    def __init__(self, module: nn.Module, device: str) -> None:
+    def __init__(
+        self, module: nn.Module, denoiser: Denoiser, device: str, *, compiles: bool = False, records: bool = False
+    ) -> None:
+        if records and device != "cuda":
+            raise Skipped("there is no NVIDIA GPU on this machine")
         self._device = device
-        self._dtype = torch.float16 if device == "cuda" else torch.float32
+        self._dtype = denoiser.dtype if device == "cuda" else torch.float32
+        self._records = records
+        self._module: nn.Module | None = module
         self._call: Callable[..., Any] = module
+        if compiles:
+            self._call = _compiled(module, denoiser)
+        self._last: Inputs | None = None
+        self._given: dict[str, Tensor] = {}
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._answer: Tensor | None = None
 
     def run(self, inputs: Inputs) -> Array:
         """The prediction (B, ...) float32."""
         with torch.inference_mode():
-            answer = self._call(**_arguments(inputs, self._device, self._dtype), return_dict=False)[0]
-        return np.asarray(answer.float().cpu().numpy())  # Waits for the device.
+            if self._last is not inputs:
+                self._given = {name: _placed(tensor, self._device, self._dtype) for name, tensor in inputs.items()}
+                self._last = inputs
+                if self._records:
+                    self._record()
+            for name in _CHANGING:
+                if name in inputs:
+                    self._given[name].copy_(inputs[name])
+            if self._graph is not None:
+                self._graph.replay()
+            else:
+                self._answer = self._call(**_arguments(self._given), return_dict=False)[0]
+            assert self._answer is not None
+            return np.asarray(self._answer.float().cpu().numpy())  # Waits for the device.
+
+    def _record(self) -> None:
+        self._graph = self._answer = None
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(_WARM_UPS):
+                self._call(**_arguments(self._given), return_dict=False)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._answer = self._call(**_arguments(self._given), return_dict=False)[0]
+        self._graph = graph
+
+    def memory(self) -> int:
+        """What PyTorch took from the device at the most."""
+        return torch.cuda.max_memory_reserved() if self._device == "cuda" else _host_memory()
+
+    def forget(self) -> None:
+        """Gives back all but the weights."""
+        self._last, self._given, self._graph, self._answer = None, {}, None, None
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
     def close(self) -> None:
         """Forgets the module."""
-        self._call = lambda **_: None
-
-
-class Compiled(Eager):
-    """PyTorch, compiled."""
-
-    def __init__(self, module: nn.Module, device: str) -> None:
-        super().__init__(module, device)
-        self._call = torch.compile(module)
+        self._module, self._call = None, lambda **_: None
+        self.forget()
 
 
 class EngineRunner:
     """An engine of diptych. What stays the same over the steps of a picture is held on the device."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, before: int, device: str) -> None:
         self.engine = engine
+        self._before, self._device = before, device
         self._held: dict[str, Held] = {}
+        self._arrays: dict[str, Array] = {}
         self._last: Inputs | None = None
 
     def run(self, inputs: Inputs) -> Array:
         """The prediction (B, ...) float32."""
-        arrays: dict[str, Array] = {name: tensor.cpu().float().numpy() for name, tensor in inputs.items()}
         if self._last is not inputs:
-            self._held = {name: self.engine.hold(arrays[name]) for name in arrays if name not in ("sample", "timestep")}
+            self._arrays = {name: tensor.float().numpy() for name, tensor in inputs.items()}
+            self._held = {name: self.engine.hold(self._arrays[name]) for name in inputs if name not in _CHANGING}
             self._last = inputs
-        return next(iter(self.engine.run({**arrays, **self._held}).values()))
+        return next(iter(self.engine.run({**self._arrays, **self._held}).values()))
+
+    def memory(self) -> int:
+        """What the GPU has less than before the engine was opened; engines keep what they once took."""
+        return memory_used() - self._before if self._device == "cuda" else _host_memory()
+
+    def forget(self) -> None:
+        """Lets held inputs go."""
+        self._held, self._last = {}, None
 
     def close(self) -> None:
         """Closes the engine."""
-        self._held.clear()
+        self.forget()
         self.engine.close()
+        gc.collect()
 
 
-def onnx_runner(denoiser: Denoiser, module: nn.Module, device: str, work: Path) -> EngineRunner:
-    """ONNX Runtime with the provider for `device`, the graph fused, in half precision on a GPU."""
-    if device == "cuda" and "CUDAExecutionProvider" not in this_machine().providers:
+def onnx_runner(folder: Path, device: str, *, file: str = FUSED, records: bool = False) -> EngineRunner:
+    """ONNX Runtime with the provider for `device`."""
+    if device == "cuda" and CUDA not in this_machine().providers:
         raise Skipped("this ONNX Runtime has no CUDA provider; install onnxruntime-gpu in its place")
-    path = _exported(denoiser, module, work)
-    model = simplify(path, work / "onnx")
-    sample = {name: tensor.cpu().numpy() for name, tensor in denoiser.inputs(1).items()}
-    fuse(model, sample, work / "onnx")
-    if device == "cuda":
-        model = to_half(model, work / "onnx")
-    target = work / "onnx" / "model.onnx"
-    store_weights(model, target)
-    return EngineRunner(OnnxEngine(target, preference="onnx"))
+    if device != "cuda" and (records or file == FOR_CUDA):
+        raise Skipped("there is no NVIDIA GPU on this machine")
+    path = _there(folder / file)
+    before = memory_used() if device == "cuda" else 0
+    engine = OnnxEngine(path, preference="onnx", records=records)
+    if device == "cuda" and engine.provider != CUDA:
+        raise Skipped("ONNX Runtime has a CUDA provider that could not start: libraries of CUDA or cuDNN are missing")
+    return EngineRunner(engine, before, device)
 
 
-def tensorrt_runner(denoiser: Denoiser, module: nn.Module, device: str, work: Path) -> EngineRunner:
+def tensorrt_runner(denoiser: Denoiser, folder: Path, device: str) -> EngineRunner:
     """TensorRT, or TensorRT for RTX, in half precision."""
     name = next((one for one in ("tensorrt", "tensorrt_rtx") if tensorrt_module(one) is not None), "")
     if device != "cuda" or not this_machine().gpu:
         raise Skipped("there is no NVIDIA GPU on this machine")
     if not name:
         raise Skipped("neither tensorrt nor tensorrt_rtx is installed")
-    path = _exported(denoiser, module, work)
-    model = to_half(simplify(path, work / "trt"), work / "trt")
-    graph = work / "trt" / "model.onnx"
-    store_weights(model, graph)
-    engine = OnnxEngine(path, providers=["CPUExecutionProvider"], keep_memory=False)
+    graph = _there(folder / PLAIN)
+    engine = specs_of(graph)
     shapes = {spec.name: spec for spec in (*engine.inputs, *engine.outputs)}
     engine.close()
     compiler = Compiler(name)
     target = this_machine().gpu if name == "tensorrt_rtx" else ""
     made = compiler.compile(graph, target, Sizes((1, 4, _MOST_BATCH), (denoiser.side,) * 3), shapes)
-    file = work / "trt" / "model.engine"
+    work = folder / "engine"
+    work.mkdir(exist_ok=True)
+    file = work / "model.engine"
     file.write_bytes(made.content)
-    return EngineRunner(TensorRTEngine(file, name=name, precision="fp16", specs=(made.inputs, made.outputs)))
+    before = memory_used()
+    try:
+        opened = TensorRTEngine(file, name=name, precision="fp16", specs=(made.inputs, made.outputs))
+    finally:
+        shutil.rmtree(work)
+    return EngineRunner(opened, before, device)
 
 
-def memory(device: str) -> int:
-    """Bytes in use: of the GPU by everyone, or the most that this process ever held."""
-    if device == "cuda":
-        free, total = cuda.driver().memory()
-        return total - free
+def memory_used() -> int:
+    """Bytes of the GPU in use, by everyone."""
+    free, total = cuda.driver().memory()
+    return total - free
+
+
+def _host_memory() -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _exported(denoiser: Denoiser, module: nn.Module, work: Path) -> Path:
-    """The ONNX file of the module, exported once; it is traced on the CPU in single precision."""
-    folder = work / "exported"
-    if denoiser.graph is None:
+def _there(path: Path) -> Path:
+    if not path.is_file():
         raise Skipped("no ONNX export of this architecture is served")
-    if not (folder / "model.onnx").is_file():
-        device, dtype = next(module.parameters()).device, next(module.parameters()).dtype
-        module.to("cpu", torch.float32)
-        try:
-            with torch.device("cpu"):
-                export_graph(denoiser.graph(module), folder, tolerance=_EXPORT_TOLERANCE)
-        finally:
-            module.to(device, dtype)
-    return folder / "model.onnx"
+    return path
 
 
-def _arguments(inputs: Inputs, device: str, dtype: torch.dtype) -> dict[str, Any]:
+def _compiled(module: nn.Module, denoiser: Denoiser) -> Callable[..., Any]:
+    """The module compiled for each shape by itself; of the transformer each kind of block alone, which is as fast and
+    does not compile 57 copies."""
+    if denoiser.compiles_blocks:
+        module.compile_repeated_blocks(fullgraph=True, dynamic=False)  # type: ignore[operator]
+        return module
+    return torch.compile(module, dynamic=False)
+
+
+def _placed(tensor: Tensor, device: str, dtype: torch.dtype) -> Tensor:
+    moved = tensor.to(device, dtype)
+    return moved.to(memory_format=torch.channels_last) if moved.ndim == 4 else moved
+
+
+def _arguments(given: Mapping[str, Tensor]) -> dict[str, Any]:
     """As diffusers' modules take them."""
-    moved: dict[str, Any] = {name: tensor.to(device, dtype) for name, tensor in inputs.items()}
-    added = {name: moved.pop(name) for name in ("text_embeds", "time_ids") if name in moved}
-    return {**moved, **({"added_cond_kwargs": added} if added else {})}
+    arguments: dict[str, Any] = dict(given)
+    added = {name: arguments.pop(name) for name in ("text_embeds", "time_ids") if name in arguments}
+    return {**arguments, **({"added_cond_kwargs": added} if added else {})}

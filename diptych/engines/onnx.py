@@ -2,7 +2,9 @@
 
 import glob
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from diptych.engines.base import Array, Held, Precision, TensorSpec, arrays_of, check_inputs, choose_outputs
-from diptych.engines.binding import FixedBinding, run_bound
+from diptych.engines.binding import FixedBinding, Recordings, run_bound
 from diptych.engines.machine import rtx_devices, this_machine
-from diptych.engines.providers import CPU, RTX, Preference, Provider, choose_providers, names_of, replays
+from diptych.engines.providers import CPU, REPLAY, RTX, Preference, Provider, choose_providers, names_of, replays
 from diptych.errors import DataCorrupted, FailedPrecondition, InternalError
 
 _LOG = logging.getLogger(__name__)
+_SWITCH = "DIPTYCH_CUDA_GRAPHS"
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -50,7 +53,8 @@ class OnnxEngine:
     that this machine has, `providers` names them instead; `provider` says which one it became. `keep_memory=False`
     gives back the memory of intermediate results after each run: right for a graph that needs gigabytes and runs now
     and then, a few percent slower. `cache` is a folder for what a provider compiles.
-    On a GPU, inputs and outputs are bound: held inputs stay there, and graphs of fixed shapes replay a CUDA graph.
+    On a GPU, inputs and outputs are bound: held inputs stay there, and shapes that come again replay a CUDA graph
+    unless `records` is False, `DIPTYCH_CUDA_GRAPHS` is `off` or memory is given back.
     Raises DataCorrupted for a file that is no usable graph, FailedPrecondition for a provider this machine lacks.
     """
 
@@ -66,12 +70,15 @@ class OnnxEngine:
         precision: Precision = "fp32",
         keep_memory: bool = True,
         cache: Path | None = None,
+        records: bool = True,
     ) -> None:
         if threads < 0:
             raise ValueError(f"threads is {threads}; give 0 for one per core, or a positive number")
         available = this_machine().providers
         if providers is None:
-            wanted = choose_providers(available, preference, fixed_shapes=_may_record(path, available), cache=cache)
+            records = records and keep_memory and os.environ.get(_SWITCH) != "off"
+            fixed = records and _may_record(path, available)
+            wanted = choose_providers(available, preference, fixed_shapes=fixed, records=records, cache=cache)
         else:
             wanted = [(name, {}) for name in providers]
         missing = [name for name in names_of(wanted) if name not in available]
@@ -96,28 +103,43 @@ class OnnxEngine:
         self._weights = sum(file.stat().st_size for file in path.parent.glob(f"{glob.escape(path.name)}*"))
         self._keep_memory = keep_memory
         self._device = "cpu" if self.provider == CPU else "cuda"
-        self._fixed: FixedBinding | None = None
+        self._replayed: FixedBinding | Recordings | None = None
         if replays(wanted) and self.provider == wanted[0][0]:
-            self._fixed = FixedBinding(session, self.inputs, self.outputs, self._device)
+            if any(isinstance(size, str) for spec in self.inputs for size in spec.shape):
+                self._replayed = Recordings(session, self.outputs, self._device)
+            else:
+                self._replayed = FixedBinding(session, self.inputs, self.outputs, self._device)
+        self._open_unrecorded = partial(_open, path, threads, _without_replay(wanted), keep_memory)
         self._session: onnxruntime.InferenceSession | None = session
 
     def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
-        session, fixed = self._session, self._fixed
+        session, replayed = self._session, self._replayed
         if session is None:
             raise FailedPrecondition(f"the engine of {self._file} is closed", reason="ENGINE_CLOSED")
         check_inputs(self.inputs, inputs)
         names = [spec.name for spec in choose_outputs(self.outputs, outputs)]
         try:
-            if fixed is not None:
-                return fixed.run(inputs, names)
+            if replayed is not None:
+                return replayed.run(inputs, names)
             if self._device != "cpu" or any(isinstance(value, Held) for value in inputs.values()):
                 return run_bound(session, inputs, names, self._run_options())
             results = session.run(names, dict(inputs), self._run_options())
         except _RUN_FAILURES as error:
+            if replayed is not None:
+                return self._without_recording(inputs, names, error)
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays_of(inputs).items())
             raise InternalError(f"{self._file} failed on {shapes}", reason="ENGINE_FAILED") from error
         return dict(zip(names, results, strict=True))
+
+    def _without_recording(
+        self, inputs: Mapping[str, Array | Held], names: Sequence[str], error: Exception
+    ) -> dict[str, Array]:
+        """The same in a new session that records nothing: the old one may be amid a recording."""
+        _LOG.warning("%s runs without CUDA graphs from now on: %s", self._file, str(error)[:300])
+        self._session = self._replayed = None
+        self._session = self._open_unrecorded()
+        return self.run(inputs, names)
 
     def hold(self, array: Array) -> Held:
         """The array as a value on the engine's device, for `run`."""
@@ -137,7 +159,7 @@ class OnnxEngine:
 
     def close(self) -> None:
         """Frees the graph once the calls now running have returned; a later `run` raises FailedPrecondition."""
-        self._session = self._fixed = None
+        self._session = self._replayed = None
 
 
 def _open(path: Path, threads: int, wanted: Sequence[Provider], keep_memory: bool) -> onnxruntime.InferenceSession:
@@ -152,7 +174,7 @@ def _open(path: Path, threads: int, wanted: Sequence[Provider], keep_memory: boo
         if replays(wanted):
             # A provider that cannot run every node refuses to record a graph; without recording it hands them on.
             _LOG.warning("%s cannot record %s as a CUDA graph", wanted[0][0], path.name)
-            return _open(path, threads, [(name, _without_replay(settings)) for name, settings in wanted], keep_memory)
+            return _open(path, threads, _without_replay(wanted), keep_memory)
         raise DataCorrupted(
             f"{path.name} is not a graph that ONNX Runtime can load; pull its model again",
             reason="UNREADABLE_GRAPH",
@@ -179,12 +201,9 @@ def _may_record(path: Path, available: Sequence[str]) -> bool:
     return all(size.HasField("dim_value") for tensor in tensors for size in tensor.shape.dim)
 
 
-def _without_replay(settings: dict[str, str]) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in settings.items()
-        if not key.endswith("cuda_graph_enable") and key != "enable_cuda_graph"
-    }
+def _without_replay(wanted: Sequence[Provider]) -> list[Provider]:
+    """The providers with options that record nothing."""
+    return [(name, {key: value for key, value in options.items() if key not in REPLAY}) for name, options in wanted]
 
 
 def _options(threads: int, keep_memory: bool) -> onnxruntime.SessionOptions:

@@ -19,6 +19,8 @@ _ORDER: dict[str, tuple[str, ...]] = {
     "tensorrt": (RTX, TENSORRT),
 }
 Provider = tuple[str, dict[str, str]]
+# The options by which providers record runs as CUDA graphs.
+REPLAY = ("enable_cuda_graph", "trt_cuda_graph_enable")
 
 
 def choose_providers(
@@ -26,12 +28,14 @@ def choose_providers(
     preference: Preference = "auto",
     *,
     fixed_shapes: bool = False,
+    records: bool = False,
     cache: Path | None = None,
 ) -> list[Provider]:
     """The providers to give a session, best first, each with its options.
 
     `fixed_shapes`: every input has one shape only, so that a GPU may record the run once as a CUDA graph and replay
-    it. `cache`: where compiled engines are kept. FailedPrecondition when TensorRT is asked for and none is there.
+    it; `records`: runs of other graphs may be recorded too, by their shapes, where the provider can. `cache`: where
+    compiled engines are kept. FailedPrecondition when TensorRT is asked for and none is there.
     """
     order = _ORDER[preference]
     found = [name for name in order if name in available]
@@ -43,7 +47,7 @@ def choose_providers(
         )
     if preference == "tensorrt":  # What TensorRT cannot run falls to the next.
         found += [name for name in (CUDA, CPU) if name in available]
-    return [(name, _options(name, fixed_shapes, cache)) for name in found]
+    return [(name, _options(name, fixed_shapes or (records and name == CUDA), cache)) for name in found]
 
 
 def names_of(providers: Sequence[Provider]) -> list[str]:
@@ -54,17 +58,22 @@ def names_of(providers: Sequence[Provider]) -> list[str]:
 def replays(providers: Sequence[Provider]) -> bool:
     """Whether the first provider records runs as CUDA graphs: inputs and outputs must then keep their places."""
     options = providers[0][1]
-    return "1" in (options.get("enable_cuda_graph"), options.get("trt_cuda_graph_enable"))
+    return any(options.get(name) == "1" for name in REPLAY)
 
 
-def _options(name: str, fixed_shapes: bool, cache: Path | None) -> dict[str, str]:
+def _options(name: str, replays: bool, cache: Path | None) -> dict[str, str]:
     if name == CUDA:
         # Found by trying each algorithm once: worth its time for shapes that come again, as all do here.
-        options = {"cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "0"}
-        return {**options, "enable_cuda_graph": "1"} if fixed_shapes else options
+        # Memory is taken as it is asked for: by powers of two, weights of 3 GB would take 4.
+        options = {
+            "cudnn_conv_algo_search": "EXHAUSTIVE",
+            "use_tf32": "0",
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        return {**options, "enable_cuda_graph": "1"} if replays else options
     if name == RTX:
         options = {"nv_runtime_cache_path": str(cache)} if cache is not None else {}
-        return {**options, "enable_cuda_graph": "1"} if fixed_shapes else options
+        return {**options, "enable_cuda_graph": "1"} if replays else options
     if name == TENSORRT:
         options = {"trt_fp16_enable": "0"}
         if cache is not None:
@@ -74,5 +83,5 @@ def _options(name: str, fixed_shapes: bool, cache: Path | None) -> dict[str, str
                 "trt_timing_cache_enable": "1",
                 "trt_timing_cache_path": str(cache),
             }
-        return {**options, "trt_cuda_graph_enable": "1"} if fixed_shapes else options
+        return {**options, "trt_cuda_graph_enable": "1"} if replays else options
     return {}

@@ -15,16 +15,50 @@ _WEIGHTED = ["Conv", "MatMul", "Gemm"]
 
 
 def to_half(model: onnx.ModelProto, work: Path) -> onnx.ModelProto:
-    """The graph with half-precision weights and arithmetic; inputs and outputs stay single."""
+    """The graph with half-precision weights and arithmetic; inputs and outputs stay single, and so do the angles of
+    timesteps, which run up to a thousand: half precision would leave their sines to chance."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     path = _saved(model, work, "single")
     with warnings.catch_warnings():
         # It warns of each weight that half precision rounds to nought; the comparison tells whether that matters.
         warnings.simplefilter("ignore")
-        converted: onnx.ModelProto = convert_float_to_float16(str(path), keep_io_types=True)
+        converted: onnx.ModelProto = convert_float_to_float16(
+            str(path), keep_io_types=True, node_block_list=_angles(model.graph)
+        )
     _clear(work, "single")
+    _without_detours(converted.graph)
     return converted
+
+
+def _angles(graph: onnx.GraphProto) -> list[str]:
+    """Names of the nodes that take sines and cosines, and of all that makes what they take."""
+    makers = {name: node for node in graph.node for name in node.output}
+    rest = [node for node in graph.node if node.op_type in ("Sin", "Cos")]
+    found: dict[str, onnx.NodeProto] = {}
+    while rest:
+        node = rest.pop()
+        if node.name not in found:
+            found[node.name] = node
+            rest += [makers[name] for name in node.input if name in makers]
+    return list(found)
+
+
+def _without_detours(graph: onnx.GraphProto) -> None:
+    """Between two nodes that stay single, numbers need not become half precision on the way."""
+    halved = {node.output[0]: node.input[0] for node in graph.node if _cast(node) == onnx.TensorProto.FLOAT16}
+    single = {node.output[0]: node.input[0] for node in graph.node if _cast(node) == onnx.TensorProto.FLOAT}
+    straight = {name: halved[given] for name, given in single.items() if given in halved}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = straight.get(name, name)
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    for node in [node for node in graph.node if node.output[0] not in used]:
+        graph.node.remove(node)
+
+
+def _cast(node: onnx.NodeProto) -> int:
+    return node.attribute[0].i if node.op_type == "Cast" else 0
 
 
 def to_integers(

@@ -6,13 +6,14 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from diptych.diffusion.denoiser import SampleGraph
 from diptych.engines.base import Array, Held, TensorSpec
-from diptych.engines.binding import FixedBinding
+from diptych.engines.binding import FixedBinding, Recordings
 from diptych.engines.fake import FakeEngine
 from diptych.engines.onnx import OnnxEngine
-from diptych.errors import InvalidRequest
+from diptych.errors import FailedPrecondition, InvalidRequest
 
 
 def test_a_held_input_gives_the_same_bits(sum_file: Path) -> None:
@@ -78,3 +79,37 @@ def test_what_rows_bring_at_every_step_is_taken_to_the_device_once() -> None:
         ]
         np.testing.assert_array_equal(graph.run(samples)[0], plain.run([{**one} for one in samples])[0])
         assert engine.held == expected
+
+
+def test_shapes_that_come_again_keep_their_buffers(sum_file: Path) -> None:
+    session = onnxruntime.InferenceSession(str(sum_file), providers=["CPUExecutionProvider"])
+    outputs = [TensorSpec("total", "float32", ("N", "M")), TensorSpec("same_steps", "int64", ("N",))]
+    recordings = Recordings(session, outputs, "cpu")
+    random = np.random.default_rng(5)
+    held: dict[int, Held] = {}
+    for rows in (2, 3, 2, 3, 2, 2, 3, 4):
+        left = random.standard_normal((rows, 4)).astype(np.float32)
+        if rows not in held or random.random() < 0.3:  # Another held array must take the place of the last.
+            right = random.standard_normal((rows, 4)).astype(np.float32)
+            held[rows] = Held(right, onnxruntime.OrtValue.ortvalue_from_numpy(right, "cpu", 0))
+        steps = np.arange(rows)
+        result = recordings.run({"left": left, "right": held[rows], "steps": steps}, ["total", "same_steps"])
+        np.testing.assert_array_equal(result["total"], left + held[rows].array)
+        np.testing.assert_array_equal(result["same_steps"], steps)
+        assert list(recordings.run({"left": left, "right": held[rows], "steps": steps}, ["total"])) == ["total"]
+
+
+def test_a_run_that_cannot_be_recorded_is_run_without(sum_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OnnxEngine(sum_file, threads=1)
+    x = np.ones((2, 4), np.float32)
+
+    class Refusing:
+        def run(self, *_: object) -> dict[str, Array]:
+            raise ort_errors.Fail("capturing failed")
+
+    monkeypatch.setattr(engine, "_replayed", Refusing())
+    for _ in range(2):
+        np.testing.assert_array_equal(engine.run({"left": x, "right": x, "steps": np.arange(2)})["total"], x + x)
+    engine.close()
+    with pytest.raises(FailedPrecondition, match="closed"):
+        engine.run({"left": x, "right": x, "steps": np.arange(2)})
