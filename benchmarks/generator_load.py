@@ -12,7 +12,6 @@ turns with one stream after another.
 
 import argparse
 import asyncio
-import os
 import random
 import time
 from collections import deque
@@ -21,16 +20,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.generator_report import Line, Outcome, Verdict
+from benchmarks.generator_subject import MAX_ROWS, Stage, open_stage, spec_of, tell
 from benchmarks.measuring import percentile
-from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
-from diptych.repository import ModelRepository
+from diptych.diffusion import Pipeline, Row, RowSpec
 from diptych.serving.continuous_batcher import ContinuousBatcher
-from diptych.serving.worker import Worker
-from diptych.v1 import image_pb2
-from services.generator.models import GeneratorModel, ModelRow, step_together
+from services.generator.models import ModelRow, step_together
 
 STEPS = (4, 50)
-MAX_ROWS = 8
 TARGET = 0.6
 
 
@@ -45,66 +41,31 @@ class Request:
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-@dataclass
-class Stage:
-    """A pipeline, the threads it runs on, and the clock of a stream."""
-
-    model: GeneratorModel
-    worker: Worker
-    decoding: Worker
-    began: float = 0.0
-
-    @property
-    def pipeline(self) -> Pipeline:
-        """The model's."""
-        return self.model.pipeline
-
-    def now(self) -> float:
-        """Seconds since the stream began."""
-        return time.perf_counter() - self.began
-
-
 Way = Callable[[Stage, "asyncio.Queue[Request]"], Awaitable[None]]
 
 
 async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
     """Throughput and latency of every way at `load`, a part of what full calls can do."""
-    local = ModelRepository().open("diptych-icons")
-    preview = local.manifest.preview
-    pipeline = open_pipeline(
-        local.directory,
-        Defaults.from_table(local.manifest.defaults),
-        threads=given.threads or os.cpu_count() or 1,
-        preview_map=PreviewMap(preview.weights, preview.bias) if preview else None,
-    )
-    pipeline.warm_up()
-    model = GeneratorModel(image_pb2.ModelRef(name="default"), pipeline)
-    stage = Stage(model, Worker("steps"), Worker("decode"))
-    capacity = _capacity(pipeline)
-    ways: dict[str, Way] = {
-        "continuous": _continuous,
-        "dynamic": partial(_dynamic, most=MAX_ROWS, padded=False),
-        "dynamic, padded": partial(_dynamic, most=MAX_ROWS, padded=True),
-        "one at a time": partial(_dynamic, most=1, padded=False),
-    }
+    stage = await open_stage(given)
+    stage.capacity = capacity = stage.capacity or await stage.worker.run(_capacity, stage.pipeline)
+    tell(f"capacity, {MAX_ROWS} rows in each call: {capacity:.2f} pictures a second")
+    ways = {name: way for name, way in WAYS.items() if name in given.ways}
+    count = _count(given, len(ways), min(load, 1.0) * capacity)
     done: dict[str, list[Request]] = {name: [] for name in ways}
     seconds = dict.fromkeys(ways, 0.0)
     for number in range(given.streams):
         for name, way in ways.items():
-            requests = _stream(pipeline, load * capacity, given.requests, number)
+            requests = _stream(stage.pipeline, load * capacity, count, number)
             await _run(stage, way, requests)
             done[name] += requests
             seconds[name] += max(one.done for one in requests)
-    await stage.worker.close()
-    await stage.decoding.close()
-    pipeline.close()
+            tell(f"{load:.0%} {_line(name, requests, max(one.done for one in requests))}")
     lines = [_line(name, requests, seconds[name]) for name, requests in done.items()]
     means = {str(line["way"]): float(line["mean, s"]) for line in lines}
-    shares = {other: means["continuous"] / means[other] for other in ("dynamic", "dynamic, padded")}
+    shares = {name: means["continuous"] / means[name] for name in ("dynamic", "dynamic, padded") if name in means}
     return [
         Outcome(
-            f"{given.streams} streams of {given.requests} requests of {STEPS[0]} to {STEPS[1]} steps "
-            f"at {load:.0%} of capacity",
+            f"{given.streams} streams of {count} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity",
             lines,
             [
                 Verdict(f"mean latency as a part of {name}'s", f"{share:.2f}", f"{TARGET}", share <= TARGET)
@@ -113,6 +74,14 @@ async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
             [f"capacity, {MAX_ROWS} rows in each call: {capacity:.2f} pictures a second"],
         )
     ]
+
+
+def _count(given: argparse.Namespace, ways: int, rate: float) -> int:
+    """How many requests a stream has: as many as are asked for, or as fit in the time that is given."""
+    if not given.seconds:
+        return int(given.requests)
+    requests: int = given.requests
+    return max(8, min(requests, int(rate * given.seconds / (ways * given.streams))))
 
 
 def _line(name: str, requests: Sequence[Request], seconds: float) -> Line:
@@ -147,9 +116,7 @@ def _stream(pipeline: Pipeline, rate: float, count: int, number: int) -> list[Re
 
 
 def _spec(pipeline: Pipeline, seed: int, steps: int) -> RowSpec:
-    width, height = pipeline.sizes.native
-    guidance, schedule = pipeline.defaults.guidance_scale, pipeline.default_schedule
-    return RowSpec("a smiling sun", width, height, seed, steps, guidance, schedule)
+    return spec_of(pipeline, "a smiling sun" if pipeline.sizes.fixed else f"smiling sun number {seed}", seed, steps)
 
 
 async def _run(stage: Stage, way: Way, requests: Sequence[Request]) -> None:
@@ -219,3 +186,11 @@ def _to_the_end(stage: Stage, batch: Sequence[Request], padded: bool) -> None:
                 request.previewed = stage.now()
     for row in rows:
         pipeline.finish(row)
+
+
+WAYS: dict[str, Way] = {
+    "continuous": _continuous,
+    "dynamic": partial(_dynamic, most=MAX_ROWS, padded=False),
+    "dynamic, padded": partial(_dynamic, most=MAX_ROWS, padded=True),
+    "one at a time": partial(_dynamic, most=1, padded=False),
+}

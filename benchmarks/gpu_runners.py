@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from benchmarks.gpu_models import Denoiser
 from benchmarks.gpu_prepare import FOR_CUDA, FUSED, PLAIN, specs_of
 from diptych.engines import Engine, cuda
-from diptych.engines.base import Array, Held
+from diptych.engines.base import Array, Held, Precision
 from diptych.engines.machine import tensorrt_module, this_machine
 from diptych.engines.onnx import OnnxEngine
 from diptych.engines.providers import CUDA
@@ -162,7 +162,8 @@ def onnx_runner(folder: Path, device: str, *, file: str = FUSED, records: bool =
         raise Skipped("there is no NVIDIA GPU on this machine")
     path = _there(folder / file)
     before = memory_used() if device == "cuda" else 0
-    engine = OnnxEngine(path, preference="onnx", records=records)
+    precision: Precision = "fp16" if device == "cuda" else "fp32"
+    engine = OnnxEngine(path, preference="onnx", precision=precision, records=records)
     if device == "cuda" and engine.provider != CUDA:
         raise Skipped("ONNX Runtime has a CUDA provider that could not start: libraries of CUDA or cuDNN are missing")
     return EngineRunner(engine, before, device)

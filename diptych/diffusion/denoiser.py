@@ -24,8 +24,8 @@ class SampleGraph:
     `batch_sizes` are all that the engine takes; where the graph itself was made for one size, that one. Samples are
     then split into calls of the largest, and the last call filled up to the smallest that holds it.
 
-    What a sample brings again at every step, such as its text, is stacked and taken to the device once, and stays there
-    as long as the company is the same.
+    What a sample brings again at every step, such as its text, is taken to the device once; it is stacked there, and
+    stays stacked as long as the company is the same.
     """
 
     def __init__(self, engine: Engine, *, least_batch: int = 2, batch_sizes: Sequence[int] = ()) -> None:
@@ -73,7 +73,7 @@ class SampleGraph:
             return np.array(parts, spec.dtype)
         sources, held = self._held.get((spec.name, place), ([], None))
         if held is None or len(sources) != len(parts) or any(a is not b for a, b in zip(sources, parts, strict=True)):
-            held = self._engine.hold(np.array(parts, spec.dtype))
+            held = self._engine.hold([np.asarray(part, spec.dtype) for part in parts])
             self._held[spec.name, place] = (parts, held)
         return held
 

@@ -32,6 +32,7 @@ from diptych.diffusion.text import TextEncoder
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
 from diptych.engines.machine import cores
+from diptych.engines.providers import GPU_PROVIDERS
 from diptych.engines.select import Built, EngineChoice
 from diptych.errors import FailedPrecondition
 
@@ -139,8 +140,11 @@ class _Graphs:
         return self.opened[part]
 
     def sampled(self, part: str) -> SampleGraph:
-        """The same, called for many samples at once."""
-        return SampleGraph(self.open(part), least_batch=max(2, self._threads), batch_sizes=self._batch_sizes)
+        """The same, called for many samples at once. What a GPU gives is equal within a tolerance only, so no call is
+        filled up there."""
+        engine = self.open(part)
+        least = 1 if engine.provider in GPU_PROVIDERS else max(2, self._threads)
+        return SampleGraph(engine, least_batch=least, batch_sizes=self._batch_sizes)
 
 
 def _text_encoder(directory: Path, part: str, engine: Engine, family: Family, denoiser: Denoiser) -> TextEncoder:

@@ -209,14 +209,18 @@ class Pipeline:
             return row.spec.init_image
         return self._to_pixels(row, row.latents)
 
-    def warm_up(self) -> None:
-        """Draws two steps of nothing, so that the first caller does not pay for first calls."""
+    def warm_up(self, counts: Sequence[int] = (1,)) -> None:
+        """Draws two steps of nothing, so that the first caller does not pay for first calls, with each of `counts` rows
+        in a call."""
+        for count in counts:
+            rows = [self._nothing() for _ in range(count)]
+            while not rows[0].finished:
+                self.step(rows)
+            self.finish(rows[0])
+
+    def _nothing(self) -> Row:
         width, height = self.sizes.native
-        spec = RowSpec("", width, height, 0, 2, self.defaults.guidance_scale, self.default_schedule)
-        row = self.prepare(spec)
-        while not row.finished:
-            self.step([row])
-        self.finish(row)
+        return self.prepare(RowSpec("", width, height, 0, 2, self.defaults.guidance_scale, self.default_schedule))
 
     def close(self) -> None:
         """Frees all graphs."""

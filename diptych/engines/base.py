@@ -1,5 +1,6 @@
 """What every engine is: named tensors in, named tensors out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -28,12 +29,28 @@ class TensorSpec:
         return f"{self.dtype} ({', '.join(str(size) for size in self.shape)})"
 
 
-@dataclass(frozen=True, eq=False)
 class Held:
-    """An input that stays where the engine works, for runs to come: `array` as given, `device` what the engine made."""
+    """An input that stays where the engine works, for runs to come: an array, or rows that are stacked, as given;
+    `device` is what the engine made of them."""
 
-    array: Array
-    device: Any
+    def __init__(self, given: Array | Sequence[Array], device: Any) -> None:
+        self.device = device
+        self._given = given
+        one: Array = given if isinstance(given, np.ndarray) else given[0]
+        self.dtype = one.dtype
+        self.shape: tuple[int, ...] = one.shape if one is given else (len(given), *one.shape)
+
+    @property
+    def array(self) -> Array:
+        """What was given, rows stacked."""
+        if not isinstance(self._given, np.ndarray):
+            self._given = np.stack(self._given)
+        return self._given
+
+    @property
+    def nbytes(self) -> int:
+        """Its size."""
+        return math.prod(self.shape) * self.dtype.itemsize
 
 
 class Engine(Protocol):
@@ -62,8 +79,9 @@ class Engine(Protocol):
     def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """The named outputs (default: all); InvalidRequest names each input or output that does not fit its spec."""
 
-    def hold(self, array: Array) -> Held:
-        """The array where the engine works: given to `run` again and again, it crosses to the device once."""
+    def hold(self, given: Array | Sequence[Array]) -> Held:
+        """The array, or the rows stacked, where the engine works: given to `run` again and again, they cross to the
+        device once."""
 
     @property
     def memory_bytes(self) -> int:
@@ -102,9 +120,8 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array | Held]
         if name not in known
     ]
     sizes: dict[str, int] = {}
-    arrays = arrays_of(inputs)
     for spec in specs:
-        array = arrays.get(spec.name)
+        array = inputs.get(spec.name)
         fault = f"is missing; give {spec}" if array is None else _fault(spec, array, sizes)
         if fault:
             faults.append(FieldViolation(f"inputs.{spec.name}", fault))
@@ -112,7 +129,7 @@ def check_inputs(specs: Sequence[TensorSpec], inputs: Mapping[str, Array | Held]
         raise InvalidRequest(faults, reason="TENSOR_MISMATCH")
 
 
-def _fault(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> str:
+def _fault(spec: TensorSpec, array: Array | Held, sizes: dict[str, int]) -> str:
     """What is wrong with an array, or an empty string. `sizes` remembers each named size from the first use on."""
     if array.dtype != np.dtype(spec.dtype):
         return f"has dtype {array.dtype}; give {spec}"

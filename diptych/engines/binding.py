@@ -8,10 +8,6 @@ import onnxruntime
 
 from diptych.engines.base import Array, Held, TensorSpec, arrays_of
 
-_Shapes = tuple[tuple[int | str, ...], ...]
-_NO_GRAPH = -1  # What ONNX Runtime takes for: neither record nor replay this run.
-_MOST_RECORDINGS, _MOST_SEEN = 16, 64
-
 
 def run_bound(
     session: onnxruntime.InferenceSession,
@@ -33,9 +29,9 @@ def run_bound(
 
 
 class FixedBinding:
-    """One set of buffers that every run reuses, for one set of shapes: what a CUDA graph replays on.
+    """One set of buffers that every run reuses, for graphs whose shapes are fixed: what a CUDA graph replays on.
 
-    `graph` is the number that the provider keeps the recording under. Runs take turns.
+    Runs take turns.
     """
 
     def __init__(
@@ -44,12 +40,10 @@ class FixedBinding:
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
         device: str,
-        graph: int = 0,
     ) -> None:
         self._session = session
         self._lock = threading.Lock()
         self._binding = session.io_binding()
-        self._options = _options(graph)
         self._inputs = {spec.name: _buffer(spec, device) for spec in inputs}
         self._outputs = {spec.name: _buffer(spec, device) for spec in outputs}
         self._last: dict[str, Array | Held] = {}
@@ -66,49 +60,8 @@ class FixedBinding:
                     continue
                 self._inputs[name].update_inplace(np.ascontiguousarray(arrays_of({name: value})[name]))
             self._last = {name: value for name, value in inputs.items() if isinstance(value, Held)}
-            self._session.run_with_iobinding(self._binding, self._options)
+            self._session.run_with_iobinding(self._binding)
             return {name: np.array(self._outputs[name].numpy()) for name in names}
-
-
-class Recordings:
-    """The runs of a graph whose sizes vary: shapes that come again are recorded as CUDA graphs, and from then replayed.
-
-    A recording saves the host from launching some thousand small operations a run; it keeps buffers of its own, so
-    only so many are made. Runs take turns.
-    """
-
-    def __init__(self, session: onnxruntime.InferenceSession, outputs: Sequence[TensorSpec], device: str) -> None:
-        self._session = session
-        self._device = device
-        self._lock = threading.Lock()
-        self._outputs = [spec.name for spec in outputs]
-        self._unrecorded = _options(_NO_GRAPH)
-        # By the shapes of inputs: what outputs they gave, and the recordings.
-        self._seen: dict[_Shapes, list[TensorSpec]] = {}
-        self._recorded: dict[_Shapes, FixedBinding] = {}
-
-    def run(self, inputs: Mapping[str, Array | Held], names: Sequence[str]) -> dict[str, Array]:
-        """The named outputs."""
-        specs = [TensorSpec(name, str(array.dtype), array.shape) for name, array in sorted(arrays_of(inputs).items())]
-        shapes = tuple(spec.shape for spec in specs)
-        with self._lock:
-            known = self._recorded.get(shapes)
-            if known is None and shapes in self._seen and len(self._recorded) < _MOST_RECORDINGS:
-                outputs, graph = self._seen[shapes], len(self._recorded) + 1
-                known = self._recorded[shapes] = FixedBinding(self._session, specs, outputs, self._device, graph)
-            if known is not None:
-                return known.run(inputs, names)
-            results = run_bound(self._session, inputs, self._outputs, self._unrecorded)
-            if len(self._seen) == _MOST_SEEN:
-                self._seen.clear()
-            self._seen[shapes] = [TensorSpec(name, str(array.dtype), array.shape) for name, array in results.items()]
-            return {name: results[name] for name in names}
-
-
-def _options(graph: int) -> onnxruntime.RunOptions:
-    options = onnxruntime.RunOptions()
-    options.add_run_config_entry("gpu_graph_id", str(graph))
-    return options
 
 
 def _buffer(spec: TensorSpec, device: str) -> onnxruntime.OrtValue:

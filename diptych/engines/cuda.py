@@ -96,6 +96,10 @@ class Driver:
         """Queues a copy from the GPU into a contiguous array."""
         self._call("cuMemcpyDtoHAsync_v2", _HANDLE(array.ctypes.data), _HANDLE(address), _SIZE(array.nbytes), stream)
 
+    def copy_within(self, target: int, source: int, size: int, stream: int) -> None:
+        """Queues a copy from one place on the GPU to another."""
+        self._call("cuMemcpyDtoDAsync_v2", _HANDLE(target), _HANDLE(source), _SIZE(size), stream)
+
     def _call(self, name: str, *arguments: object) -> None:
         wrapped = [_HANDLE(value) if isinstance(value, int) else value for value in arguments]
         code = getattr(self._library, name)(*wrapped)

@@ -61,9 +61,9 @@ class FakeEngine:
         """Nothing: it has no weights."""
         return 0
 
-    def hold(self, array: Array) -> Held:
+    def hold(self, given: Array | Sequence[Array]) -> Held:
         """The array itself."""
-        return Held(array, None)
+        return Held(given, None)
 
     def close(self) -> None:
         """Ends the engine; a later `run` raises FailedPrecondition."""

@@ -13,7 +13,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from diptych.engines.cuda import capability
-from diptych.engines.providers import RTX
+from diptych.engines.providers import CUDA, RTX
 
 _LOG = logging.getLogger(__name__)
 _PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
@@ -40,6 +40,8 @@ def this_machine() -> Machine:
     """The machine that this process runs on, looked at once."""
     gpu = capability()
     providers = tuple(onnxruntime.get_available_providers())
+    if gpu and CUDA in providers:
+        onnxruntime.preload_dlls()  # NVIDIA's wheels have its libraries where the system does not look.
     if gpu and rtx_devices():
         providers = (RTX, *providers)
     # TensorRT's libraries are large: without a GPU, only who builds for one loads them.

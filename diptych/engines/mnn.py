@@ -70,9 +70,9 @@ class MnnEngine:
             raise self._failed(arrays)
         return {name: answer[name] for name in names}
 
-    def hold(self, array: Array) -> Held:
+    def hold(self, given: Array | Sequence[Array]) -> Held:
         """The array: it lies in main memory, and crosses to the process with each run."""
-        return Held(array, None)
+        return Held(given, None)
 
     @property
     def memory_bytes(self) -> int:

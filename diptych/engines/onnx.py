@@ -13,9 +13,11 @@ from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from diptych.engines.base import Array, Held, Precision, TensorSpec, arrays_of, check_inputs, choose_outputs
-from diptych.engines.binding import FixedBinding, Recordings, run_bound
+from diptych.engines.binding import FixedBinding, run_bound
+from diptych.engines.device_rows import KeptRows
 from diptych.engines.machine import rtx_devices, this_machine
-from diptych.engines.providers import CPU, REPLAY, RTX, Preference, Provider, choose_providers, names_of, replays
+from diptych.engines.providers import CPU, CUDA, REPLAY, RTX, Preference, Provider, choose_providers, names_of, replays
+from diptych.engines.recording import TURNS, Recordings
 from diptych.errors import DataCorrupted, FailedPrecondition, InternalError
 
 _LOG = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class OnnxEngine:
     gives back the memory of intermediate results after each run: right for a graph that needs gigabytes and runs now
     and then, a few percent slower. `cache` is a folder for what a provider compiles.
     On a GPU, inputs and outputs are bound: held inputs stay there, and shapes that come again replay a CUDA graph
-    unless `records` is False, `DIPTYCH_CUDA_GRAPHS` is `off` or memory is given back.
+    (see `recording`) unless `records` is False, `DIPTYCH_CUDA_GRAPHS` is `off` or memory is given back.
     Raises DataCorrupted for a file that is no usable graph, FailedPrecondition for a provider this machine lacks.
     """
 
@@ -78,7 +80,9 @@ class OnnxEngine:
         if providers is None:
             records = records and keep_memory and os.environ.get(_SWITCH) != "off"
             fixed = records and _may_record(path, available)
-            wanted = choose_providers(available, preference, fixed_shapes=fixed, records=records, cache=cache)
+            wanted = choose_providers(
+                available, preference, fixed_shapes=fixed, records=records, half=precision == "fp16", cache=cache
+            )
         else:
             wanted = [(name, {}) for name in providers]
         missing = [name for name in names_of(wanted) if name not in available]
@@ -87,7 +91,7 @@ class OnnxEngine:
                 f"this ONNX Runtime has no {', '.join(missing) or 'provider'}; it has {', '.join(available)}",
                 reason="PROVIDER_MISSING",
             )
-        session = _open(path, threads, wanted, keep_memory)
+        session, wanted = _open(path, threads, wanted, keep_memory)
         self.precision: Precision = precision
         self.provider: str = session.get_providers()[0]
         if self.provider != wanted[0][0]:
@@ -105,10 +109,11 @@ class OnnxEngine:
         self._device = "cpu" if self.provider == CPU else "cuda"
         self._replayed: FixedBinding | Recordings | None = None
         if replays(wanted) and self.provider == wanted[0][0]:
-            if any(isinstance(size, str) for spec in self.inputs for size in spec.shape):
-                self._replayed = Recordings(session, self.outputs, self._device)
+            if self.provider == CUDA:
+                self._replayed = Recordings(session, self._device)
             else:
                 self._replayed = FixedBinding(session, self.inputs, self.outputs, self._device)
+        self._rows = KeptRows(self._device)
         self._open_unrecorded = partial(_open, path, threads, _without_replay(wanted), keep_memory)
         self._session: onnxruntime.InferenceSession | None = session
 
@@ -123,7 +128,8 @@ class OnnxEngine:
             if replayed is not None:
                 return replayed.run(inputs, names)
             if self._device != "cpu" or any(isinstance(value, Held) for value in inputs.values()):
-                return run_bound(session, inputs, names, self._run_options())
+                with TURNS.together():
+                    return run_bound(session, inputs, names, self._run_options())
             results = session.run(names, dict(inputs), self._run_options())
         except _RUN_FAILURES as error:
             if replayed is not None:
@@ -138,12 +144,18 @@ class OnnxEngine:
         """The same in a new session that records nothing: the old one may be amid a recording."""
         _LOG.warning("%s runs without CUDA graphs from now on: %s", self._file, str(error)[:300])
         self._session = self._replayed = None
-        self._session = self._open_unrecorded()
+        self._session, _ = self._open_unrecorded()
         return self.run(inputs, names)
 
-    def hold(self, array: Array) -> Held:
-        """The array as a value on the engine's device, for `run`."""
-        return Held(array, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), self._device, 0))
+    def hold(self, given: Array | Sequence[Array]) -> Held:
+        """The array, or the rows stacked, as a value on the engine's device, for `run`. A row that was held before does
+        not cross again."""
+        with TURNS.together():
+            if self._device == "cpu":
+                given = np.asarray(given)
+            if not isinstance(given, np.ndarray):
+                return Held(given, self._rows.stack(given))
+            return Held(given, onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(given), self._device, 0))
 
     @property
     def memory_bytes(self) -> int:
@@ -162,14 +174,16 @@ class OnnxEngine:
         self._session = self._replayed = None
 
 
-def _open(path: Path, threads: int, wanted: Sequence[Provider], keep_memory: bool) -> onnxruntime.InferenceSession:
-    """A session of the file on the wanted providers."""
+def _open(
+    path: Path, threads: int, wanted: list[Provider], keep_memory: bool
+) -> tuple[onnxruntime.InferenceSession, list[Provider]]:
+    """A session of the file on the wanted providers, and those with the options that it took."""
     options = _options(threads, keep_memory)
     try:
         if wanted[0][0] == RTX:  # A plugin takes devices instead of a name.
             options.add_provider_for_devices(rtx_devices(), wanted[0][1])
-            return onnxruntime.InferenceSession(str(path), options)
-        return onnxruntime.InferenceSession(str(path), options, providers=list(wanted))
+            return onnxruntime.InferenceSession(str(path), options), wanted
+        return onnxruntime.InferenceSession(str(path), options, providers=list(wanted)), wanted
     except _UNREADABLE as error:
         if replays(wanted):
             # A provider that cannot run every node refuses to record a graph; without recording it hands them on.

@@ -9,6 +9,8 @@ from diptych.errors import FailedPrecondition
 CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
 # The plugin provider of the package onnxruntime-ep-nv-tensorrt-rtx-cu13; it has to be registered first.
 RTX = "NvTensorRTRTXExecutionProvider"
+# Providers of ONNX Runtime on a GPU, and what a TensorRT engine says of itself.
+GPU_PROVIDERS = (CUDA, TENSORRT, RTX, "CUDA")
 Preference = Literal["auto", "onnx", "tensorrt"]
 
 # The TensorRT provider compiles for minutes when a graph is opened, so it is never chosen unasked. The RTX plugin
@@ -29,13 +31,15 @@ def choose_providers(
     *,
     fixed_shapes: bool = False,
     records: bool = False,
+    half: bool = False,
     cache: Path | None = None,
 ) -> list[Provider]:
     """The providers to give a session, best first, each with its options.
 
     `fixed_shapes`: every input has one shape only, so that a GPU may record the run once as a CUDA graph and replay
-    it; `records`: runs of other graphs may be recorded too, by their shapes, where the provider can. `cache`: where
-    compiled engines are kept. FailedPrecondition when TensorRT is asked for and none is there.
+    it; `records`: runs of other graphs may be recorded too, by their shapes, where the provider can. `half`: it
+    computes in half precision. `cache`: where compiled engines are kept. FailedPrecondition when TensorRT is asked for
+    and none is there.
     """
     order = _ORDER[preference]
     found = [name for name in order if name in available]
@@ -47,7 +51,7 @@ def choose_providers(
         )
     if preference == "tensorrt":  # What TensorRT cannot run falls to the next.
         found += [name for name in (CUDA, CPU) if name in available]
-    return [(name, _options(name, fixed_shapes or (records and name == CUDA), cache)) for name in found]
+    return [(name, _options(name, fixed_shapes or (records and name == CUDA), half, cache)) for name in found]
 
 
 def names_of(providers: Sequence[Provider]) -> list[str]:
@@ -61,13 +65,14 @@ def replays(providers: Sequence[Provider]) -> bool:
     return any(options.get(name) == "1" for name in REPLAY)
 
 
-def _options(name: str, replays: bool, cache: Path | None) -> dict[str, str]:
+def _options(name: str, replays: bool, half: bool, cache: Path | None) -> dict[str, str]:
     if name == CUDA:
         # Found by trying each algorithm once: worth its time for shapes that come again, as all do here.
         # Memory is taken as it is asked for: by powers of two, weights of 3 GB would take 4.
         options = {
             "cudnn_conv_algo_search": "EXHAUSTIVE",
-            "use_tf32": "0",
+            # Without it cuDNN may use no tensor cores at all, half precision's neither.
+            "use_tf32": "1" if half else "0",
             "arena_extend_strategy": "kSameAsRequested",
         }
         return {**options, "enable_cuda_graph": "1"} if replays else options

@@ -116,15 +116,15 @@ class TensorRTEngine:
             self._device.wait(self._stream)
         return {spec.name: results[spec.name] for spec in chosen}
 
-    def hold(self, array: Array) -> Held:
+    def hold(self, given: Array | Sequence[Array]) -> Held:
         """The array in memory of its own on the GPU, for `run`."""
         with self._lock:
             self._device.enter()
-            contiguous = np.ascontiguousarray(array)
+            contiguous = np.ascontiguousarray(given)
             memory = _Memory(self._device, contiguous.nbytes)
             self._device.copy_in(memory.address, contiguous, self._stream)
             self._device.wait(self._stream)
-        return Held(array, memory)
+        return Held(contiguous, memory)
 
     @property
     def memory_bytes(self) -> int:
@@ -143,15 +143,15 @@ class TensorRTEngine:
             self._device.end_stream(self._stream)
 
     def _bind(self, name: str, value: Array | Held) -> None:
-        array = value.array if isinstance(value, Held) else np.ascontiguousarray(value)
-        if not self._context.set_input_shape(name, array.shape):
+        if not self._context.set_input_shape(name, value.shape):
             raise FailedPrecondition(
-                f"{self._file} was not built for {name} {array.shape}; build it for a wider --batch or --resolution",
+                f"{self._file} was not built for {name} {value.shape}; build it for a wider --batch or --resolution",
                 reason="OUTSIDE_PROFILE",
             )
         if isinstance(value, Held):
             self._context.set_tensor_address(name, value.device.address)
             return
+        array = np.ascontiguousarray(value)
         memory = self._room(name, array.nbytes)
         self._device.copy_in(memory.address, array, self._stream)
         self._context.set_tensor_address(name, memory.address)

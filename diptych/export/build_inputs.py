@@ -61,9 +61,9 @@ class Recorder:
             self._kept.append({name: np.array(array) for name, array in arrays_of(inputs).items()})
         return self._engine.run(inputs, outputs)
 
-    def hold(self, array: Array) -> Held:
+    def hold(self, given: Array | Sequence[Array]) -> Held:
         """What the engine gives."""
-        return self._engine.hold(array)
+        return self._engine.hold(given)
 
     @property
     def memory_bytes(self) -> int:

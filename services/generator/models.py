@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from diptych.diffusion import Defaults, Pipeline, PreviewMap, Row, RowSpec, open_pipeline
-from diptych.engines.providers import CPU
+from diptych.engines.providers import CPU, CUDA
 from diptych.engines.select import EngineChoice
 from diptych.engines.variants import variant_for
 from diptych.errors import InvalidRequest, ModelNotFound, ModelNotPulled
@@ -229,6 +229,9 @@ class GeneratorModels:
     async def _measure(self, model: GeneratorModel) -> None:
         """Draws two rows of nothing, so that the time of steps, alone and shared, is known to the first caller."""
         pipeline = model.pipeline
+        if any(engine.provider == CUDA for engine in pipeline.engines.values()):
+            # Each width of a call is recorded, by the thread that will make it.
+            await self.stages.denoise.run(pipeline.warm_up, range(1, self._most_calls + 1))
         width, height = pipeline.sizes.native
         guidance, schedule = pipeline.defaults.guidance_scale, pipeline.default_schedule
         rows = [

@@ -46,7 +46,7 @@ def test_tensorrt_that_is_not_there_is_said() -> None:
 @pytest.mark.parametrize(
     ("available", "preference"), [([CUDA, CPU], "auto"), ([RTX], "auto"), ([TENSORRT], "tensorrt")]
 )
-def test_fixed_shapes_replay_a_cuda_graph_and_others_do_not(available: list[str], preference: str) -> None:
+def test_a_gpu_records_when_it_is_asked_to(available: list[str], preference: str) -> None:
     assert replays(choose_providers(available, preference, fixed_shapes=True))  # type: ignore[arg-type]
     assert not replays(choose_providers(available, preference))  # type: ignore[arg-type]
     assert not replays(choose_providers([CPU], fixed_shapes=True))

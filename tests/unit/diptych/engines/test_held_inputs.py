@@ -1,5 +1,8 @@
 """Inputs that stay on the device, bound instead of copied, with ONNX Runtime on the CPU."""
 
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +13,11 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from diptych.diffusion.denoiser import SampleGraph
 from diptych.engines.base import Array, Held, TensorSpec
-from diptych.engines.binding import FixedBinding, Recordings
+from diptych.engines.binding import FixedBinding
+from diptych.engines.device_rows import KeptRows
 from diptych.engines.fake import FakeEngine
 from diptych.engines.onnx import OnnxEngine
+from diptych.engines.recording import Recordings, Turns
 from diptych.errors import FailedPrecondition, InvalidRequest
 
 
@@ -56,9 +61,9 @@ class Counting(FakeEngine):
 
     held = 0
 
-    def hold(self, array: Array) -> Held:
+    def hold(self, given: Array | Sequence[Array]) -> Held:
         self.held += 1
-        return super().hold(array)
+        return super().hold(given)
 
 
 def test_what_rows_bring_at_every_step_is_taken_to_the_device_once() -> None:
@@ -81,22 +86,70 @@ def test_what_rows_bring_at_every_step_is_taken_to_the_device_once() -> None:
         assert engine.held == expected
 
 
-def test_shapes_that_come_again_keep_their_buffers(sum_file: Path) -> None:
+def test_rows_are_kept_for_as_long_as_somebody_holds_them() -> None:
+    kept = KeptRows("cpu")
+    rows = [np.full((2, 3), number, np.float32) for number in range(3)]
+    np.testing.assert_array_equal(kept.stack(rows).numpy(), np.stack(rows))
+    mixed = [rows[2], rows[0], rows[2]]
+    np.testing.assert_array_equal(kept.stack(mixed).numpy(), np.stack(mixed))
+    del mixed
+    assert len(kept) == 3
+    del rows[1]
+    assert len(kept) == 2
+    with pytest.raises(ValueError, match="differ"):
+        kept.stack([rows[0], np.zeros((2, 4), np.float32)])
+
+
+def test_recordings_follow_changing_company(sum_file: Path) -> None:
     session = onnxruntime.InferenceSession(str(sum_file), providers=["CPUExecutionProvider"])
-    outputs = [TensorSpec("total", "float32", ("N", "M")), TensorSpec("same_steps", "int64", ("N",))]
-    recordings = Recordings(session, outputs, "cpu")
-    random = np.random.default_rng(5)
-    held: dict[int, Held] = {}
-    for rows in (2, 3, 2, 3, 2, 2, 3, 4):
-        left = random.standard_normal((rows, 4)).astype(np.float32)
-        if rows not in held or random.random() < 0.3:  # Another held array must take the place of the last.
-            right = random.standard_normal((rows, 4)).astype(np.float32)
-            held[rows] = Held(right, onnxruntime.OrtValue.ortvalue_from_numpy(right, "cpu", 0))
-        steps = np.arange(rows)
-        result = recordings.run({"left": left, "right": held[rows], "steps": steps}, ["total", "same_steps"])
-        np.testing.assert_array_equal(result["total"], left + held[rows].array)
-        np.testing.assert_array_equal(result["same_steps"], steps)
-        assert list(recordings.run({"left": left, "right": held[rows], "steps": steps}, ["total"])) == ["total"]
+    recordings, engine, random = Recordings(session, "cpu"), OnnxEngine(sum_file, threads=1), np.random.default_rng(5)
+    kept = KeptRows("cpu")
+    texts = [random.random(4, np.float32) for _ in range(4)]
+    held: Held | None = None
+    for members in ([0], [0], [0], [1, 2], [1, 2], [2, 1], [3], [3], [0, 1, 3], [0]):
+        rows = [texts[member] for member in members]
+        if held is None or not np.array_equal(held.array, rows):
+            held = Held(rows, kept.stack(rows))
+        left = random.random((len(rows), 4), np.float32)
+        steps = np.arange(len(rows))
+        found = recordings.run({"left": left, "steps": steps, "right": held}, ["total", "same_steps"])
+        expected = engine.run({"left": left, "steps": steps, "right": np.stack(rows)})
+        for name, array in expected.items():
+            np.testing.assert_array_equal(found[name], array)
+    for one in (1, 2, 3):
+        plain = {"left": left, "steps": steps, "right": np.full((1, 4), one, np.float32)}
+        np.testing.assert_array_equal(recordings.run(plain, ["total"])["total"], left + one)
+
+
+def test_who_is_alone_waits_for_all_and_keeps_all_out() -> None:
+    turns, begun, release, order = Turns(), threading.Event(), threading.Event(), list[str]()
+
+    def together() -> None:
+        with turns.together():
+            begun.set()
+            release.wait(10)
+            order.append("together")
+
+    def alone() -> None:
+        with turns.alone():
+            order.append("alone")
+
+    def later() -> None:
+        with turns.together():
+            order.append("later")
+
+    threads = [threading.Thread(target=together)]
+    threads[0].start()
+    assert begun.wait(10)
+    for target in (alone, later):
+        threads.append(threading.Thread(target=target))
+        threads[-1].start()
+        time.sleep(0.05)
+    assert order == []
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["together", "alone", "later"]
 
 
 def test_a_run_that_cannot_be_recorded_is_run_without(sum_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
