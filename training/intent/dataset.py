@@ -58,8 +58,8 @@ MIXTURE = (
     ("followupNoImage", 0.03, False),
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
-    ("foreign", 0.30, True),
-    ("foreign", 0.06, False),
+    ("foreign", 0.42, True),
+    ("foreign", 0.08, False),
 )
 
 
