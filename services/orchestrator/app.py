@@ -124,6 +124,7 @@ def assemble(config: OrchestratorConfig, understand: Understand, worker: Worker 
         memory=memory,
         catalog=catalog,
         language_model=language_model,
+        profiles=profiles,
     )
     servicer = OrchestratorServicer(
         goals,

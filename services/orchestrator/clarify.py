@@ -63,3 +63,12 @@ def _option(operations: Sequence[IntendedOperation], num_images: int, draft: Dra
 def _drawing(goal: str, draft: Draft) -> v1.ClarificationOption:
     plan = draft([IntendedOperation("generate", {"prompt": goal.strip()}, goal)], 0)
     return v1.ClarificationOption(label="Draw a new picture from these words", plan=plan)
+
+
+def which_profile(said: str, plans: Sequence[tuple[str, v1.Plan]]) -> v1.Clarification:
+    """The question where a goal names a profile that there is not; `plans` by the profile, empty for without one."""
+    options = [
+        v1.ClarificationOption(label=f"Apply the profile “{name}”" if name else "Without a profile", plan=plan)
+        for name, plan in plans
+    ]
+    return v1.Clarification(question=f"There is no profile “{said}” here. Which is meant?", options=options)

@@ -14,6 +14,7 @@ from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import seal
 from services.orchestrator.plan_faults import plan_faults
+from services.orchestrator.profile_words import named
 from services.orchestrator.profiles import Profile, unknown_profile
 
 MAX_GOAL_BYTES = 8192
@@ -27,7 +28,10 @@ _NO_PROFILES: Profiles = MappingProxyType({})
 
 @dataclass(frozen=True)
 class AskedGoal:
-    """A goal without faults. `images`: what is attached; empty when pictures are only assumed."""
+    """A goal without faults. `images`: what is attached; empty when pictures are only assumed.
+
+    `wish`: its words but for those that name a profile; `unknown_profile`: one that they name and that there is not.
+    """
 
     text: str
     num_images: int
@@ -37,6 +41,8 @@ class AskedGoal:
     seed: int | None = None
     conversation: str = ""
     profile: Profile | None = None
+    wish: str = ""
+    unknown_profile: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ def _goal(
 ) -> AskedGoal:
     if faults:
         raise InvalidRequest(faults)
+    said = named(goal.text, profiles)
     return AskedGoal(
         goal.text,
         num_images,
@@ -124,7 +131,9 @@ def _goal(
         preview_interval,
         goal.seed if goal.HasField("seed") else None,
         goal.conversation_id,
-        profiles.get(goal.profile),
+        profiles.get(goal.profile or said.name),
+        said.wish,
+        "" if goal.profile else said.unknown,
     )
 
 

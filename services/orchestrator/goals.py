@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from diptych.errors import FieldViolation, InvalidRequest
@@ -13,18 +14,19 @@ from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.catalog import CatalogReader
+from services.orchestrator.clarify import which_profile
 from services.orchestrator.conversations import Conversation, Conversations, Kept, Turn
 from services.orchestrator.convert import AskedGoal
 from services.orchestrator.estimating import Estimator, every_plan, size_of
 from services.orchestrator.followup import FollowUp, chosen_plan, follow_up, intended
-from services.orchestrator.intent import Intent
+from services.orchestrator.intent import ClarifyReason, Intent
 from services.orchestrator.intent.intent import route_of
 from services.orchestrator.known import Known
 from services.orchestrator.language_plan import NoPlan
 from services.orchestrator.peers import Given
 from services.orchestrator.plan import seal
 from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal, reason_to_ask
+from services.orchestrator.planner import plan_goal, plan_profile, reason_to_ask
 from services.orchestrator.profiles import Profile
 from services.orchestrator.taking_back import picture_before
 from services.orchestrator.wanted import Wanted, wanted_of
@@ -32,6 +34,7 @@ from services.orchestrator.wanted import Wanted, wanted_of
 if TYPE_CHECKING:
     from services.orchestrator.language_model import LanguageModel
 
+_MOST_PROFILES, _LEAST_OPTIONS = 3, 2  # of a question about profiles
 # What a goal says, given whether pictures are attached.
 Understand = Callable[[str, bool], Intent]
 
@@ -122,7 +125,9 @@ class Goals:
         memory: Memory,
         catalog: CatalogReader,
         language_model: "LanguageModel | None" = None,
+        profiles: Mapping[str, Profile] = MappingProxyType({}),
     ) -> None:
+        self._profiles = profiles
         self._understand = understand
         self._worker = worker
         self._planning = planning
@@ -153,11 +158,13 @@ class Goals:
             if faults := plan_faults(answer, asked.num_images or len(takes)):
                 raise InvalidRequest(faults)
             return Planned(with_stored(answer, takes), takes=takes)
-        follow = follow_up(asked.text, asked.num_images, said)
+        follow = follow_up(asked.wish, asked.num_images, said)
         if follow is not None and follow.undoes:
             return Planned(picture_before(follow, said.standing[-1], known), takes=follow.takes, undoes=True)
         takes = () if asked.num_images else follow.takes if follow is not None else said.pictures
         num_images = asked.num_images or len(takes)
+        if not asked.wish and num_images and (plan := plan_profile(num_images, known)) is not None:
+            return Planned(with_stored(plan, takes), takes=takes)
         note = ""
         if follow is None and self._language_model is not None:
             try:
@@ -165,17 +172,44 @@ class Goals:
                 return Planned(with_stored(plan, takes), takes=takes)
             except NoPlan as why:
                 note = f" The built-in planner made it, because the language model {why}."
-        intent = await self._read(asked.text, num_images, follow)
+        intent = await self._read(asked.wish, num_images, follow)
         if reason_to_ask(intent, num_images) is None:
             # Only now is anybody asked: a question to the caller costs no call.
             known = replace(known, catalog=await self._catalog.current())
         plan = plan_goal(asked.text, intent, num_images, known)
+        if asked.unknown_profile:
+            plan = self._which_profile(asked, intent, num_images, known, plan)
         if follow is not None:
             plan.why = f"{follow.why} {plan.why}"
         plan.why += note
         return Planned(with_stored(plan, takes), operations=tuple(wanted_of(intent.operations)), takes=takes)
 
+    def _which_profile(
+        self, asked: AskedGoal, intent: Intent, num_images: int, known: Known, without: v1.Plan
+    ) -> v1.Plan:
+        """A question instead of the plan, where the goal names a profile that there is not."""
+        plans: list[tuple[str, v1.Plan]] = []
+        for profile in list(self._profiles.values())[:_MOST_PROFILES]:
+            branded = replace(known, profile=profile)
+            made = plan_goal(asked.text, intent, num_images, branded) if asked.wish else None
+            found = made if made is not None and made.steps else plan_profile(num_images, branded)
+            if found is not None:
+                plans.append((profile.name, found))
+        if without.steps:
+            plans.append(("", without))
+        if len(plans) < _LEAST_OPTIONS:
+            known_here = ", ".join(sorted(self._profiles)) or "none"
+            without.why += f" There is no profile “{asked.unknown_profile}” here; there is {known_here}."
+            return without
+        plan = v1.Plan(confidence=intent.confidence, why="Guessing would be worse than asking.")
+        plan.clarification.CopyFrom(which_profile(asked.unknown_profile, plans))
+        plan.reading.route = v1.ROUTE_CLARIFY
+        return seal(plan)
+
     async def _read(self, text: str, num_images: int, follow: FollowUp | None) -> Intent:
+        if not text:  # nothing but a profile is named
+            reason = ClarifyReason.VAGUE if num_images else ClarifyReason.NO_IMAGE
+            return Intent("CLARIFY", (), {}, 0.99, (), reason)
         if follow is not None:
             operations = intended(follow.operations)
             return Intent(route_of(tuple(one.name for one in operations)), operations, {}, 1.0, (), None)

@@ -85,6 +85,21 @@ def _plan(
     return plan
 
 
+def plan_profile(num_images: int, known: Known) -> v1.Plan | None:
+    """The sealed plan that does nothing but what the profile asks of every result; None where it asks for nothing."""
+    draft = Draft("", num_images, known)
+    if known.profile is not None:
+        for base in range(num_images):
+            finished(draft, v1.StepInput(goal_image=base), (), known.profile)
+    if not draft.steps or known.profile is None:
+        return None
+    plan = v1.Plan(steps=draft.steps, confidence=1.0, output=written((), known), profile=known.profile.name)
+    plan.reading.route = v1.ROUTE_EDIT
+    seal(plan)
+    plan.why = f"Only the profile “{known.profile.name}” is asked for: its sizes and its watermark are applied."
+    return plan
+
+
 def written(operations: Sequence[Wanted], known: Known) -> image_pb2.OutputOptions:
     """How results are written: as the caller asks, else as the goal says, else as the profile does, else PNG."""
     output = image_pb2.OutputOptions()

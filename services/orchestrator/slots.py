@@ -158,7 +158,9 @@ def edit(name: str, slots: Slots) -> editor.Operation:
 
 
 def _select_object(operation: editor.Operation, slots: Slots) -> None:
-    if label := words(slots, "object"):
+    if label := words(slots, "spared"):
+        operation.selection.label, operation.selection.invert = label, True
+    elif label := words(slots, "object"):
         operation.selection.label = label
 
 
@@ -203,7 +205,7 @@ def _upscale(operation: editor.Operation, slots: Slots) -> None:
 
 def _color_correct(operation: editor.Operation, slots: Slots) -> None:
     values = operation.color_correct
-    for name in ("brightness", "contrast", "saturation", "temperature"):
+    for name in ("brightness", "contrast", "saturation", "temperature", "tint"):
         if (value := number(slots, name, -1, 1)) is not None:
             setattr(values, name, value)
     tone = words(slots, "tone").lower()

@@ -129,6 +129,35 @@ async def test_a_profile_fills_what_is_left_open(tmp_path: Path) -> None:
             await house.plan("enhance", profile="unknown")
 
 
+async def test_a_profile_named_in_words_is_applied(tmp_path: Path) -> None:
+    (tmp_path / "brands.toml").write_text(PROFILES)
+    (tmp_path / "mark.png").write_bytes(picture(250).content)
+    async with running(profiles=tmp_path / "brands.toml") as house:
+        plan = await house.plan("resize:width=40, with the acme profile", assumed_images=1)
+        assert plan.profile == "acme" and [step.operation for step in plan.steps] == ["resize", "composite"]
+        alone = await house.plan("use our acme profile", assumed_images=1)
+        assert [step.operation for step in alone.steps] == ["resize", "composite", "resize", "composite"]
+        assert alone.profile == "acme" and "Only the profile" in alone.why
+        asked = await house.plan("use our acme profile")
+        assert asked.route == v1.ROUTE_CLARIFY and "None is attached" in asked.clarification.question
+
+
+async def test_a_profile_that_is_not_there_is_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "brands.toml").write_text(PROFILES)
+    (tmp_path / "mark.png").write_bytes(picture(250).content)
+    async with running(profiles=tmp_path / "brands.toml") as house:
+        plan = await house.plan("rotate, use our zed profile", assumed_images=1)
+        assert plan.route == v1.ROUTE_CLARIFY and "“zed”" in plan.clarification.question
+        one, two = plan.clarification.options
+        assert one.plan.profile == "acme" and [step.operation for step in one.plan.steps][0] == "rotate"
+        assert not two.plan.profile and [step.operation for step in two.plan.steps] == ["rotate"]
+    async with running() as house:
+        plan = await house.plan("rotate, use our zed profile", assumed_images=1)
+        assert [step.operation for step in plan.steps] == [
+            "rotate"
+        ] and "no profile “zed” here; there is none" in plan.why
+
+
 async def test_time_is_told_once_there_is_history(tmp_path: Path) -> None:
     async with running(state=tmp_path) as house:
         first = (await house.goal("generate; then enhance"))[0].plan

@@ -10,7 +10,8 @@ _PARTS = re.compile(
 )
 _LIMIT = re.compile(
     r"^(?:and |please |just |und |et |y |bitte )*(?:"
-    r"(?:keep|keeping|preserve|preserving|retain|maintain|maintaining)\b(?! only| just| out|.*\b(?:half|part|third)\b)|"
+    r"(?:keep|keeping|preserve|preserving|retain|maintain|maintaining)\b"
+    r"(?! only| just| out|.*\b(?:half|part|third|in colou?r)\b)|"
     r"(?:leave|leaving)\b.*\b(?:as (?:it|they)|as is|alone|untouched|unchanged|in place|intact)\b|leave the rest|"
     r"(?:do not|don'?t|never(?! mind)|avoid)\b|without \w+ing\b|no need to|there(?:'s| is) no need|"
     r"no(?:t too\b| (?:\w+ing\b|filters?|changes|edits|effects))|"

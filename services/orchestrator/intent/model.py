@@ -208,6 +208,12 @@ class IntentModel:
                     tagged[slot] = ", ".join(dict.fromkeys(said)) if name == "remove_object" else max(said, key=len)
             if name == "generate":
                 tagged["prompt"] = self._prompt(tagging, tags, span)
+        behind = pictures.backdrop(text) if name in _OF_SEVERAL else None
+        if behind is not None and name in ("composite", "replace_background"):
+            # A given picture as the background of another is no laying over.
+            return IntendedOperation(
+                "replace_background", MappingProxyType(_behind(behind, pictures.roles(text))), text
+            )
         slots: dict[str, Value] = slots_of(name, text, tagged)
         if name in _OF_SEVERAL:
             slots |= pictures.roles(text)
@@ -228,6 +234,12 @@ class IntentModel:
         if len(goal[end : span.end].split()) > _COURTESY_WORDS:
             end = span.end
         return drawn(goal[start:end])
+
+
+def _behind(background: int, said: Mapping[str, int]) -> dict[str, Value]:
+    """The roles of the pictures where one is to be the background: it lends, the other is worked on."""
+    others = [which for which in said.values() if which != background]
+    return {"source_picture": background, "target_picture": others[0] if others else 1 if background != 1 else 2}
 
 
 def _probability(logits: Float32Array) -> npt.NDArray[np.float64]:

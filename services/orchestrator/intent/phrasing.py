@@ -93,6 +93,24 @@ _SETTING_TAIL = re.compile(
     r"\s+(?:background|backdrop|setting|scene|scenery|ambian?ce|atmosphere|environment|landscape|mood|view|surface)$",
     re.IGNORECASE,
 )
+_SPARED = (
+    re.compile(
+        r"\b(?:everything|all|the rest|the whole \w+|anything|alles|tout|todo)\b[^.;]*?\b(?:except(?: for)?|apart from|"
+        r"but(?! (?:also|then|do|don'?t|not|keep|leave|first|only|please)\b)|other than|besides|außer|bis auf|sauf|"
+        r"à part|menos|excepto|salvo)\s+(?P<spared>.{2,60}?)"
+        r"(?=\s+(?:to|in|into|so|a bit|slightly|black|white|grey|gr[ae]yscale|darker|brighter|schwarz\S*|grau|heller|"
+        r"dunkler|en|à)\b|[,.;!?]|$)",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\b(?:keep|keeping|leave|leaving|let|with|only|just)\s+(?:only |just |nothing but )?"
+        r"(?P<spared>(?:the|my|his|her|their|our)\s.{2,40}?)\s+(?:stay |be |remain )?"
+        r"(?:in colou?r\b|colou?red\b|colou?rful)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"\b(?:colou?r (?:splash|pop)|selective colou?r) (?:on|for|with) (?P<spared>.{2,40})$", re.IGNORECASE),
+    re.compile(r"除了?(?P<spared>.{1,12}?)(?:以外|之外|外|，|都|全)"),
+)
 _COURTESY = re.compile(r"[\s,.!?]+(?:please|thanks|thank you|instead|bitte|por favor|pls|now|one)$", re.IGNORECASE)
 
 
@@ -101,6 +119,16 @@ def coloured(words: str) -> str:
     found = _RECOLOURED.search(words)
     thing = _COLOUR_OF.sub("", found["object"]) if found else ""
     return "" if thing.endswith(" from") else bare(thing)
+
+
+def spared(clause: str) -> str:
+    """What a change of all else leaves alone: "everything black and white except the dog" -> "dog"; or empty."""
+    return _read(_SPARED, clause).get("spared", "")
+
+
+def of_degree(words: str) -> str:
+    """The thing without the degree of its colour: "sky more blue" -> "sky"."""
+    return bare(re.split(r"\s+(?:a (?:bit|little|lot) |much |slightly )?(?:more|less|plus|más|mehr)\b", words)[0])
 
 
 def named_style(clause: str) -> str:

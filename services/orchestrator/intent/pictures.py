@@ -33,9 +33,31 @@ _SOURCES = frozenset({"from", "out of", "like", "aus", "von", "with"})
 _TARGETS = frozenset({"into", "onto", "on", "to", "in", "auf", "sur", "dans"})
 
 
+# "The second picture as the background", "put the second behind her": the picture that is to be the background.
+_GROUND = r"(?:background|backdrop|hintergrund|fond|arrière-plan|fondo|背景)"
+_PICTURE = rf"(?:\b(?:{_NAMED})\b|第[一二三]张)"
+_WHAT = rf"(?:\s*{_WORD}\b|\s*(?:图|照片|图片))?\s*"
+_BACKDROP = re.compile(
+    rf"(?P<which>{_PICTURE}){_WHAT}(?:(?:is|be|becomes?|serves?|should be|soll|kommt)\s+)*"
+    r"(?:as|als|comme|como|de|the|der|den|做|当|当作|作为|用作)\s*"
+    rf"(?:the |a |an |its |my |new |le |el |der |第一张的?)*{_GROUND}|"
+    rf"(?P<which2>{_PICTURE}){_WHAT}(?:behind|hinter|derrière|detrás|放到.{{1,8}}(?:后面|背后))|"
+    rf"\b{_GROUND} (?:of|from|out of|des|vom|aus dem|de la|du) (?:the |der |la )?(?P<which3>{_NAMED})\b",
+    re.IGNORECASE,
+)
+
+
 def every(goal: str) -> bool:
     """True where the goal is wanted for each of the given pictures: "both", "all three photos"."""
     return _EVERY.search(goal) is not None
+
+
+def backdrop(clause: str) -> int | None:
+    """The picture, counted from 1 (-1: the last), that is to be the background of another; None where none is."""
+    match = _BACKDROP.search(clause)
+    if match is None:
+        return None
+    return _ORDINALS[next(said for said in match.groups() if said).lower()]
 
 
 def roles(clause: str) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from services.orchestrator.intent import amounts, parts, phrasing, tones
+from services.orchestrator.intent import amounts, parts, phrasing, shades, tones
 
 Value = str | float | int
 Tagged = Mapping[str, str]  # slot -> the words that the head tagged with it
@@ -50,6 +50,7 @@ _COLOUR = re.compile(
     r"[红蓝绿黄黑白紫橙粉棕金灰]色",
     re.IGNORECASE,
 )
+_GREY = re.compile(r"\bin colou?r\b|colou?red\b|colou?r (?:splash|pop)|selective|desaturat|grey|gray", re.IGNORECASE)
 _AIMED = re.compile(
     r"\b(?:crop|zoom|cut|trim|tighten|go|move|come)\w*(?: (?:it|this|down|in|closer|tight\w*))* (?:to|on|onto|around) "
     r"(?:the|her|his|my|their|its) (?!(?:edges?|borders?|square|left|right|top|bottom|cent|middle|rule|size)\b)"
@@ -65,6 +66,11 @@ _PLACE = re.compile(
 
 def _taken(tagged: Tagged, *names: str) -> dict[str, Value]:
     return {name: tagged[name] for name in names if name in tagged}
+
+
+def _of_the_rest(text: str, adjusted: Mapping[str, Value]) -> dict[str, Value]:
+    """What happens to all but one thing: where that keeps its colour, or the rest loses it, the rest is grey."""
+    return {"tone": "grayscale"} if _GREY.search(text) else dict(adjusted)
 
 
 def _platform(text: str) -> dict[str, Value]:
@@ -180,9 +186,16 @@ def _color_correct(text: str, tagged: Tagged) -> dict[str, Value]:
     found: dict[str, Value] = _taken(tagged, "object", "color")
     adjusted = tones.adjustments(text)
     part = parts.part_of(text)
+    if spared := phrasing.spared(text):
+        # "Everything black and white except the dog": the dog is what is not meant.
+        return {"spared": spared, **_of_the_rest(text, adjusted)}
     if "tone" in adjusted and found.get("object", part) == part:
         # In "make it black and white" neither black nor white is a colour to give.
         return {"object": part, **adjusted} if part else dict(adjusted)
+    if moved := shades.shift(text):
+        # "The sky more blue" keeps its own colour and goes towards that one.
+        of = part or phrasing.of_degree(str(found.get("object", "")))
+        return {**({"object": of} if of else {}), **adjusted, **{k: v * tones.degree(text) for k, v in moved.items()}}
     # The last colour is the wanted one: "from red to blue"; the thing stands before it: "paint the old fence blue".
     for said in _COLOUR.finditer(text):
         if thing := phrasing.coloured(text[: said.start()]):

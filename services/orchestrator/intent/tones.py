@@ -68,13 +68,16 @@ def strength(text: str) -> float | None:
     return 0.85 if _STRONGLY.search(text) else None
 
 
+def degree(text: str) -> float:
+    """What the usual amount is multiplied by: "slightly" half of it, "much" nearly twice."""
+    if _SLIGHTLY.search(text):
+        return 0.5
+    return 1.7 if _STRONGLY.search(text) else 1.0
+
+
 def adjustments(text: str) -> dict[str, float | str]:
     """`brightness`, `contrast`, `saturation`, `temperature` in -1..1 and `tone`, those that are said."""
-    amount = _USUAL
-    if _SLIGHTLY.search(text):
-        amount = _USUAL / 2
-    elif _STRONGLY.search(text):
-        amount = _USUAL * 1.7
+    amount = _USUAL * degree(text)
     found: dict[str, float | str] = {}
     for name, pattern in _TONES:
         if re.search(pattern, text, re.IGNORECASE):

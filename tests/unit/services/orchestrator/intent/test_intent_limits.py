@@ -3,7 +3,7 @@
 import pytest
 
 from services.orchestrator.intent.limits import forbidden, limits
-from services.orchestrator.intent.pictures import every, roles
+from services.orchestrator.intent.pictures import backdrop, every, roles
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,21 @@ def test_things_in_a_picture_are_no_pictures(goal: str) -> None:
 def test_roles_of_pictures(clause: str, source: int | None, target: int | None) -> None:
     found = roles(clause)
     assert (found.get("source_picture"), found.get("target_picture")) == (source, target)
+
+
+@pytest.mark.parametrize(
+    ("clause", "background"),
+    [
+        ("use the second picture as background for the first", 2),
+        ("put the second picture behind the person in the first", 2),
+        ("the first should be the background of the second", 1),
+        ("nimm das zweite Bild als Hintergrund", 2),
+        ("utilise la deuxième photo comme fond de la première", 2),
+        ("usa la segunda foto como fondo para la primera", 2),
+        ("用第二张图做第一张的背景", 2),
+        ("put the cup from the second picture on the table of the first", None),
+        ("give the first the look of the second", None),
+    ],
+)
+def test_a_given_picture_as_the_background(clause: str, background: int | None) -> None:
+    assert backdrop(clause) == background

@@ -36,7 +36,7 @@ def test_parts_are_told_from_the_whole(clause: str, part: str) -> None:
 
 def test_the_part_becomes_what_is_selected() -> None:
     assert slots_of("color_correct", "make the sky a bit darker", {}) == {"object": "sky", "brightness": -0.15}
-    assert slots_of("color_correct", "make the sky more blue", {"object": "sky more", "color": "blue"}) == {
+    assert slots_of("color_correct", "make the sky blue", {"object": "sky", "color": "blue"}) == {
         "object": "sky", "color": "blue"
     }  # fmt: skip
     assert slots_of("color_correct", "make the background black and white", {}) == {
