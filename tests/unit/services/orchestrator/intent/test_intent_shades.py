@@ -1,4 +1,3 @@
-# ruff: noqa: RUF001 - the marks of other scripts are meant
 """Colours by degree, and changes of all but one thing."""
 
 import pytest
