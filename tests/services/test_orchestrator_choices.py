@@ -149,7 +149,7 @@ async def test_a_profile_that_is_not_there_is_asked_about(tmp_path: Path) -> Non
         plan = await house.plan("rotate, use our zed profile", assumed_images=1)
         assert plan.route == v1.ROUTE_CLARIFY and "“zed”" in plan.clarification.question
         one, two = plan.clarification.options
-        assert one.plan.profile == "acme" and [step.operation for step in one.plan.steps][0] == "rotate"
+        assert one.plan.profile == "acme" and one.plan.steps[0].operation == "rotate"
         assert not two.plan.profile and [step.operation for step in two.plan.steps] == ["rotate"]
     async with running() as house:
         plan = await house.plan("rotate, use our zed profile", assumed_images=1)
