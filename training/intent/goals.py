@@ -284,7 +284,7 @@ def fill(frame: str, parts: dict[str, Callable[[], Phrase | None]]) -> Phrase | 
     phrase = Phrase.plain("")
     tokens = frame.replace("H2", "\0").split(" ")
     for position, token in enumerate(tokens):
-        core = token.strip(",.;:()")
+        core = token.strip(",.;:()!?")
         core = "H2" if core == "\0" else core
         if position:
             phrase = phrase + " "

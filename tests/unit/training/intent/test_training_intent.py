@@ -127,3 +127,13 @@ def test_saved_weights_make_the_same_head(tmp_path: Path, width: int, layers: in
     feed = (torch.randn(2, 7, 384), torch.randint(0, 99, (2, 7, 14)), torch.ones(2), torch.ones(2, 7))
     for one, two in zip(head(*feed), again(*feed), strict=True):
         assert torch.equal(one, two)
+
+
+def test_every_letter_of_a_frame_becomes_a_request() -> None:
+    """A letter left standing would teach the head that it asks for something."""
+    stray = re.compile(r"(?<![\w'])(?:[ABCDEFGHSX]|[BH]2)(?![\w'])")
+    several = [goal for goal in goals(6000, "9/1") if len(goal.operations) > 1 and goal.language == "en"]
+    assert len(several) > 1500
+    odd = [goal.phrase.text for goal in several if len(stray.findall(goal.phrase.text)) > 1]
+    odd = [text for text in odd if not text.isupper() and "image" not in text]
+    assert odd == []
