@@ -66,21 +66,39 @@ class Decoder(nn.Module):
         return base + self.body(latents)
 
 
-def batch_of(drawings: np.ndarray, size: int, rng: np.random.Generator) -> Tensor:
-    """(B, 3, 256, 256) pixels in -1..1: drawings on random grounds, moved, mirrored, with colour channels exchanged."""
-    rows = drawings[np.sort(rng.integers(len(drawings), size=size))]
-    values = torch.from_numpy(rows).permute(0, 3, 1, 2).float() / 255
-    grounds = list(BACKGROUNDS.values())
-    chosen = [grounds[0] if rng.random() < 0.6 else grounds[rng.integers(len(grounds))] for _ in range(size)]
-    ground = torch.tensor(chosen).float()[:, :, None, None] / 255
-    pictures = []
-    for value, colour in zip(values, ground, strict=True):
-        shift = tuple(int(s) for s in rng.integers(-10, 11, size=2))
-        art = torch.roll(value, shift, (1, 2))
-        rgb = art[:3][torch.from_numpy(rng.permutation(3))] if rng.random() < 0.5 else art[:3]
-        picture = rgb * art[3:] + colour * (1 - art[3:])
-        pictures.append(picture.flip(2) if rng.random() < 0.5 else picture)
-    return torch.stack(pictures) * 2 - 1
+class Drawn:
+    """Endless pictures to decode, made on the device: drawings on plain grounds, some of them four small ones."""
+
+    def __init__(self, drawings: np.ndarray, batch: int, device: str) -> None:
+        self.batch, self.device = batch, device
+        self.drawings = torch.from_numpy(drawings).to(device)
+        self.grounds = torch.tensor(list(BACKGROUNDS.values()), device=device).float() / 255
+        self.places = torch.arange(drawings.shape[1], device=device)
+
+    def next(self) -> Tensor:
+        """(B, 3, 256, 256) pixels in -1..1."""
+        whole = self._moved(self.batch - self.batch // 4)
+        small = avg_pool2d(self._moved(self.batch // 4 * 4), 2)
+        left, right = small.unflatten(0, (-1, 4))[:, ::2], small.unflatten(0, (-1, 4))[:, 1::2]
+        rows = torch.cat([left, right], -1)
+        return torch.cat([whole, torch.cat([rows[:, 0], rows[:, 1]], -2)])
+
+    def _moved(self, count: int) -> Tensor:
+        """Drawings moved, mirrored, with colour channels exchanged, on grounds of which most are white."""
+        device, size = self.device, len(self.places)
+        rows = torch.randint(len(self.drawings), (count,), device=device)
+        down, right = (self.places + torch.randint(-10, 11, (2, count, 1), device=device)) % size
+        mirrored = torch.rand(count, 1, device=device) < 0.5
+        right = torch.where(mirrored, right.flip(1), right)
+        pixels = self.drawings[rows[:, None, None], down[:, :, None], right[:, None]].permute(0, 3, 1, 2).float() / 255
+        order = torch.rand(count, 3, device=device).argsort(1)
+        kept = torch.rand(count, 1, device=device) < 0.5
+        order = torch.where(kept, torch.arange(3, device=device), order)
+        colours = pixels[:, :3].gather(1, order[:, :, None, None].expand(-1, -1, size, size))
+        ground = torch.randint(len(self.grounds), (count,), device=device)
+        ground = ground.masked_fill(torch.rand(count, device=device) < 0.6, 0)
+        alpha = pixels[:, 3:]
+        return (colours * alpha + self.grounds[ground][:, :, None, None] * (1 - alpha)) * 2 - 1
 
 
 def loss_of(answer: Tensor, truth: Tensor) -> Tensor:
@@ -94,7 +112,7 @@ def load_decoder(work: Path, settings: dict[str, Any], channels: int) -> tuple[D
     """The decoder of a work folder with its training state; fresh weights where there are none."""
     decoder = Decoder(load_code(work), channels, tuple(settings["widths"]))
     path = work / "decoder.pt"
-    state: dict[str, Any] = torch.load(path, weights_only=True) if path.exists() else {}
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu") if path.exists() else {}
     if state:
         decoder.load_state_dict(state["decoder"])
     return decoder, state
@@ -105,11 +123,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=None)
     options = parser.parse_args()
-    config = read_config()
+    config, device = read_config(), options.device
     settings = config["decoder"]
     torch.set_num_threads(1)
     decoder, state = load_decoder(options.work, settings, config["latents"]["channels"])
+    decoder.to(device, memory_format=torch.channels_last)
     code = decoder.linear
     parameters = list(decoder.body.parameters())
     optimizer = torch.optim.AdamW(parameters, settings["learning_rate"], (0.9, 0.99), weight_decay=0.0)
@@ -117,15 +138,17 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
     step = int(state.get("step", 0))
     torch.manual_seed(config["seed"] + step)
-    rng = np.random.default_rng(config["seed"] + step)
-    drawings = np.load(options.work / "drawings.npy", mmap_mode="r")
-    started = time.monotonic()
-    errors: list[float] = []
+    batch = options.batch or settings["batch" if device == "cpu" else "gpu_batch"]
+    drawn = Drawn(np.load(options.work / "drawings.npy"), batch, device)
+    started = said = time.monotonic()
+    errors: list[Tensor] = []
     while (spent := (time.monotonic() - started) / 60 / options.minutes) < 1:
-        truth = batch_of(drawings, settings["batch"], rng)
+        truth = drawn.next()
         latents = code.encode(avg_pool2d(truth, 4))
-        strength = torch.rand(len(latents), 1, 1, 1).square() * settings["disturbance"]
-        answer = decoder(latents + strength * torch.randn_like(latents))
+        strength = torch.rand(len(latents), 1, 1, 1, device=device).square() * settings["disturbance"]
+        noisy = (latents + strength * torch.randn_like(latents)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cuda", torch.bfloat16, enabled=device != "cpu"):
+            answer = decoder(noisy).float()
         loss = loss_of(answer, truth)
         optimizer.param_groups[0]["lr"] = settings["learning_rate"] * (0.1 + 0.45 * (1 + math.cos(math.pi * spent)))
         optimizer.zero_grad()
@@ -133,15 +156,22 @@ def main() -> None:
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         step += 1
-        errors.append(float((answer.detach().clamp(-1, 1) - truth).square().mean()))
-        if step % 100 == 0:
-            print(f"step {step} psnr {10 * math.log10(4 / np.mean(errors)):.2f} dB", flush=True)
+        errors.append((answer.detach().clamp(-1, 1) - truth).square().mean())
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            save(decoder, optimizer, step, options.work)
+            psnr = 10 * math.log10(4 / float(torch.stack(errors).mean()))
+            print(f"decoder: step {step} of {batch}, {spent:.0%} of the time, psnr {psnr:.2f} dB", flush=True)
             errors.clear()
-            torch.save(
-                {"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict(), "step": step},
-                options.work / "decoder.tmp",
-            )
-            os.replace(options.work / "decoder.tmp", options.work / "decoder.pt")
+    save(decoder, optimizer, step, options.work)
+
+
+def save(decoder: Decoder, optimizer: torch.optim.Optimizer, step: int, work: Path) -> None:
+    """Writes decoder.pt in one move."""
+    torch.save(
+        {"decoder": decoder.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, work / "decoder.tmp"
+    )
+    os.replace(work / "decoder.tmp", work / "decoder.pt")
 
 
 if __name__ == "__main__":

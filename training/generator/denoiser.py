@@ -21,7 +21,7 @@ def build_denoiser(settings: dict[str, Any]) -> UNet2DConditionModel:
 
 def load_denoiser(checkpoint: Path, *, averaged: bool = True) -> UNet2DConditionModel:
     """The denoiser of a checkpoint, with the averaged weights unless told otherwise."""
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     model = build_denoiser(read_config()["denoiser"])
     model.load_state_dict(state["ema"] if averaged else state["model"])
     return model.eval().requires_grad_(False)
@@ -40,7 +40,7 @@ def velocity_of(model: UNet2DConditionModel, noisy: Tensor, sigma: Tensor, state
     """(B, C, H, W) float32 for latents at noise levels `sigma` (B,) in 0..1 and text states (B, L, D)."""
     device = noisy.device.type
     with torch.autocast(device, torch.bfloat16, enabled=fast_bfloat16(device)):
-        answer: Tensor = model(noisy, sigma * 1000, states).sample
+        answer: Tensor = model(noisy, sigma * 1000, states, return_dict=False)[0]
     return answer.float()
 
 

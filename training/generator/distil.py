@@ -9,14 +9,16 @@ Distillation; Meng et al. 2023, On Distillation of Guided Diffusion Models). Rea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from training.generator.denoiser import load_denoiser, place, velocity_of
+from training.generator.denoiser import build_denoiser, load_denoiser, place, velocity_of
 from training.generator.prepare import read_config
+from training.generator.resident import warm_up
 from training.generator.run import read_options, settings_for, start
 
 
@@ -53,15 +55,23 @@ class Distillation:
 
 
 def main() -> None:
-    """Distils until the planned time is spent, or for `--minutes`."""
-    options = read_options(__doc__)
+    """Distils until the planned time is spent, or for `--minutes`; with `--warm` only compiles, for a later start."""
     config = read_config()
-    settings = settings_for(config["distillation"], options.device)
-    checkpoint = options.work / "checkpoint.pt"
-    teacher = place(load_denoiser(checkpoint), options.device)
-    empty = torch.from_numpy(np.load(options.work / "embeddings.npy", mmap_mode="r")[:1].astype(np.float32))
-    objective = Distillation(teacher, empty, settings["steps"], settings["substeps"], config["sampling"]["guidance"])
+    options = read_options(__doc__, guidance=config["sampling"]["guidance"])
+    settings = settings_for(config["distillation"], options)
+    if options.warm:
+        teacher, empty = build_denoiser(config["denoiser"]).eval().requires_grad_(False), torch.zeros(1, 16, 384)
+    else:
+        teacher = load_denoiser(options.work / "checkpoint.pt")
+        empty = torch.from_numpy(np.load(options.work / "embeddings.npy", mmap_mode="r")[:1].astype(np.float32))
+    place(teacher, options.device)
     weights = dict(teacher.state_dict())
+    drawn: Any = torch.compile(teacher, dynamic=False) if options.resident and not options.eager else teacher
+    objective = Distillation(drawn, empty, settings["steps"], settings["substeps"], options.guidance)
+    if options.warm:
+        student = place(build_denoiser(config["denoiser"]), options.device)
+        warm_up(torch.compile(student, dynamic=False), objective, settings["batch"], options.device)
+        return
     start(objective, settings, options, name="student", fresh={"model": weights, "ema": weights})
 
 

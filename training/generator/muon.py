@@ -8,6 +8,7 @@ and sees a convolution as the matrix of its output channels. Steps are scaled to
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
@@ -19,16 +20,16 @@ ITERATIONS = 5
 ADAM_STEP = 0.2  # root mean square of a usual Adam step, in learning rates
 
 
-def orthogonalise(matrix: Tensor) -> Tensor:
-    """The nearest semi-orthogonal matrix, roughly: all singular values are brought near 1 by a quintic iteration."""
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """The nearest semi-orthogonal matrices, roughly: all singular values are brought near 1 by a quintic iteration."""
     a, b, c = COEFFICIENTS
-    x = matrix / (matrix.norm() + 1e-7)
-    turned = x.shape[0] > x.shape[1]
-    x = x.T if turned else x
+    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    turned = x.shape[-2] > x.shape[-1]
+    x = x.mT if turned else x
     for _ in range(ITERATIONS):
-        square = x @ x.T
+        square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.T if turned else x
+    return x.mT if turned else x
 
 
 class Muon(Optimizer):
@@ -41,17 +42,29 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One step with Nesterov momentum; parameters without a gradient stay."""
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, parameter.grad, group)
+        """One step with Nesterov momentum; parameters without a gradient stay.
 
-    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, float]) -> None:
-        state = self.state[parameter]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(parameter)
-        mean = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(mean, group["momentum"]).flatten(1)
-        direction = orthogonalise(ahead).view(parameter.shape) * (ADAM_STEP * math.sqrt(max(ahead.shape)))
-        parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-group["lr"])
+        Parameters of one shape go together on a GPU, where a step is many small products otherwise.
+        """
+        for group in self.param_groups:
+            alike: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
+            for number, parameter in enumerate(group["params"]):
+                if parameter.grad is not None:
+                    key = tuple(parameter.flatten(1).shape) if parameter.is_cuda else (number,)
+                    alike[key].append(parameter)
+            for parameters in alike.values():
+                self._move(parameters, group)
+
+    def _move(self, parameters: list[Tensor], group: dict[str, float]) -> None:
+        for parameter in parameters:
+            if "momentum" not in self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        means = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, means, group["momentum"])
+        matrices = torch.stack([one.flatten(1) for one in ahead])
+        directions = orthogonalise(matrices) * (ADAM_STEP * math.sqrt(max(matrices.shape[1:])))
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        moves = [one.view(p.shape) for one, p in zip(directions, parameters, strict=True)]
+        torch._foreach_add_(parameters, moves, alpha=-group["lr"])

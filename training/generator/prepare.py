@@ -13,8 +13,10 @@ import json
 import subprocess
 import tarfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
@@ -158,32 +160,36 @@ def find_drawings(
             yield number, index, name, render(svg_of(packs[index], name), data["render"], data["inset"])
 
 
-def main() -> None:
-    """Prepares the data."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
-    work: Path = parser.parse_args().work
-    data = read_config()["data"]
-    concepts = read_concepts()
-    work.mkdir(parents=True, exist_ok=True)
+def vary(pixels: Pixels, canvas: int) -> tuple[str, list[tuple[str, Pixels]]]:
+    """The word of a drawing's main colour, and the drawing at `canvas` px: as it is, then in every other colour."""
+    base = shrink(pixels, canvas)
+    values = base.astype(np.float32) / 255
+    main = main_colour(values)
+    if main is None:
+        return "", [("", base)]
+    others = [word for word in PAINTS if word != main.word]
+    painted = [np.clip(repaint(values, main, word) * 255 + 0.5, 0, 255).astype(np.uint8) for word in others]
+    return main.word, [(main.word, base), *zip(others, painted, strict=True)]
+
+
+def write_art(
+    work: Path, found: Iterable[tuple[int, int, str, Pixels]], concepts: list[Concept], canvas: int, processes: int = 1
+) -> None:
+    """Writes drawings.npy, variants.npy and index.json for (concept, pack, icon name, pixels) of each drawing."""
+    heads, large = [], []
+    for concept, pack, icon, pixels in found:
+        heads.append((concept, pack, icon))
+        large.append(pixels)
     drawings: list[Drawing] = []
-    large: list[Pixels] = []
     variants: list[Variant] = []
     small: list[Pixels] = []
-    for concept, pack, icon, pixels in find_drawings(data, concepts, work / "packages"):
-        base = shrink(pixels, data["canvas"])
-        main = main_colour(base.astype(np.float32) / 255)
-        drawings.append(Drawing(concept, pack, icon, main.word if main else ""))
-        large.append(pixels)
-        variants.append(Variant(len(drawings) - 1, main.word if main else "", True))
-        small.append(base)
-        if main is None:
-            continue
-        for word in PAINTS:
-            if word != main.word:
-                variants.append(Variant(len(drawings) - 1, word, False))
-                painted = repaint(base.astype(np.float32) / 255, main, word)
-                small.append(np.asarray(np.clip(painted * 255 + 0.5, 0, 255), dtype=np.uint8))
+    with Pool(processes) as pool:
+        varied = pool.imap(partial(vary, canvas=canvas), large, chunksize=8)
+        for number, (head, (main, kinds)) in enumerate(zip(heads, varied, strict=True)):
+            drawings.append(Drawing(*head, main))
+            for place, (colour, pixels) in enumerate(kinds):
+                variants.append(Variant(number, colour, place == 0))
+                small.append(pixels)
     np.save(work / "drawings.npy", np.stack(large))
     np.save(work / "variants.npy", np.stack(small))
     index = {
@@ -193,6 +199,17 @@ def main() -> None:
     }
     (work / "index.json").write_text(json.dumps(index))
     print(f"{len({d.concept for d in drawings})} concepts, {len(drawings)} drawings, {len(variants)} variants")
+
+
+def main() -> None:
+    """Prepares the data."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".build/generator"))
+    work: Path = parser.parse_args().work
+    data = read_config()["data"]
+    concepts = read_concepts()
+    work.mkdir(parents=True, exist_ok=True)
+    write_art(work, find_drawings(data, concepts, work / "packages"), concepts, data["canvas"])
 
 
 if __name__ == "__main__":

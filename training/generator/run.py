@@ -22,6 +22,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from training.generator import resident
 from training.generator.denoiser import build_denoiser, place
 from training.generator.latents import load_code
 from training.generator.muon import Muon
@@ -94,7 +95,15 @@ def build_optimizers(model: UNet2DConditionModel, settings: dict[str, Any]) -> l
     taken = {id(parameter) for parameter in inner}
     outer = [p for p in model.parameters() if id(p) not in taken]
     decay = settings["weight_decay"]
-    return [Muon(inner, 1e-4, weight_decay=decay), AdamW(outer, 1e-4, (0.9, 0.99), weight_decay=decay, foreach=True)]
+    adam = AdamW(outer, 1e-4, (0.9, 0.99), weight_decay=decay, foreach=True)
+    return [Muon(inner, 1e-4, weight_decay=decay), adam]
+
+
+def resumed(optimizers: list[Optimizer], states: list[dict[str, Any]] | None) -> list[Optimizer]:
+    """The optimisers with the states of a checkpoint, where there are any."""
+    for optimizer, state in zip(optimizers, states or (), strict=False):
+        optimizer.load_state_dict(state)
+    return optimizers
 
 
 def work_on(rank: int, run: Run) -> None:
@@ -106,9 +115,7 @@ def work_on(rank: int, run: Run) -> None:
     torch.manual_seed(seed)
     samples = Samples(run.work, load_code(run.work), config["data"], settings["batch"], seed)
     parameters = list(run.model.parameters())
-    optimizers = build_optimizers(run.model, settings)
-    for optimizer, state in zip(optimizers, run.optimizers or (), strict=False):
-        optimizer.load_state_dict(state)
+    optimizers = resumed(build_optimizers(run.model, settings), run.optimizers)
     losses: list[float] = []
     saved = time.monotonic()
     while run.spent < run.until:
@@ -149,13 +156,31 @@ def start(
     torch.manual_seed(config["seed"])
     model = build_denoiser(config["denoiser"])
     path = options.work / f"{name}.pt"
-    state: dict[str, Any] = torch.load(path, weights_only=True) if path.exists() else fresh
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu") if path.exists() else fresh
     if state:
         model.load_state_dict(state["model"])
     place(model, options.device)
     parameters = [p.detach() for p in model.parameters()]
     kept = state["ema"].values() if state else parameters
     progress = state.get("progress", {"step": 0, "pictures": 0, "seconds": 0.0})
+    if options.resident:
+        resident.train(
+            resident.Resident(
+                name=name,
+                options=options,
+                settings=settings,
+                model=model,
+                ema=[torch.empty_like(p).copy_(k) for p, k in zip(parameters, kept, strict=True)],
+                optimizers=resumed(build_optimizers(model, settings), state.get("optimizers")),
+                progress=progress,
+                plan=resident.Plan(options.work / f"{name}.plan.json", options.minutes or settings["minutes"]),
+                clock=resident.ActiveClock(progress["seconds"]),
+            ),
+            objective,
+            learning_rate,
+            eager=options.eager,
+        )
+        return
     planned = settings["minutes"] * 60
     processes = options.processes if options.device == "cpu" else 1
     run = Run(
@@ -179,16 +204,25 @@ def start(
         mp.spawn(work_on, (run,), nprocs=processes)
 
 
-def read_options(description: str | None) -> argparse.Namespace:
-    """The options that all runs share."""
+def read_options(description: str | None, *, guidance: float | None = None) -> argparse.Namespace:
+    """The options that all runs share; `guidance` is the default of a run that has one."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--work", type=Path, default=Path(".build/generator"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--processes", type=int, default=2, help="on a CPU; a GPU is driven by one")
     parser.add_argument("--minutes", type=float, default=None, help="stop earlier; a later run resumes")
-    return parser.parse_args()
+    parser.add_argument("--resident", action="store_true", help="drive a CPU as a GPU is driven, to try it")
+    parser.add_argument("--eager", action="store_true", help="on a GPU: do not compile")
+    parser.add_argument("--batch", type=int, default=None, help="another batch than the recipe's")
+    if guidance is not None:
+        parser.add_argument("--guidance", type=float, default=guidance, help="of the teacher, learnt by the student")
+        parser.add_argument("--warm", action="store_true", help="only compile, before there is a teacher")
+    options = parser.parse_args()
+    options.resident |= options.device != "cpu"
+    return options
 
 
-def settings_for(table: dict[str, Any], device: str) -> dict[str, Any]:
+def settings_for(table: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """A table of the recipe, with its part for GPUs laid over it on one."""
-    return table | table["gpu"] if device != "cpu" else table
+    settings = table | table["gpu"] if options.resident else dict(table)
+    return settings | ({"batch": options.batch} if options.batch else {})

@@ -38,7 +38,7 @@ class FlowMatching:
 def main() -> None:
     """Trains until the planned time is spent, or for `--minutes`."""
     options = read_options(__doc__)
-    settings = settings_for(read_config()["training"], options.device)
+    settings = settings_for(read_config()["training"], options)
     objective = FlowMatching(settings["sigma_mean"], settings["sigma_deviation"])
     start(objective, settings, options, name="checkpoint", fresh={})
 
