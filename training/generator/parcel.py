@@ -13,13 +13,12 @@ import io
 import json
 import os
 import zipfile
-from multiprocessing import Pool
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from training.generator.prepare import Concept, Pixels, read_config, write_art
+from training.generator.prepare import Concept, Pixels, read_config, spread, write_art
 
 INDEX = "index.json"
 
@@ -43,9 +42,9 @@ def pack(work: Path, file: Path, processes: int) -> None:
     """Writes the parcel."""
     index = json.loads((work / "index.json").read_text())
     heads = [(one["concept"], one["pack"], one["icon"]) for one in index["drawings"]]
-    with Pool(processes) as pool, zipfile.ZipFile(file, "w") as parcel:
+    with zipfile.ZipFile(file, "w") as parcel:
         parcel.writestr(INDEX, json.dumps({"concepts": index["concepts"], "drawings": heads}), zipfile.ZIP_DEFLATED)
-        for number, data in enumerate(pool.imap(squeeze, np.load(work / "drawings.npy", mmap_mode="r"), 8)):
+        for number, data in enumerate(spread(squeeze, np.load(work / "drawings.npy", mmap_mode="r"), processes)):
             parcel.writestr(f"{number}.webp", data)
     print(f"{len(heads)} drawings, {file.stat().st_size / 2**20:.1f} MiB")
 
@@ -53,11 +52,11 @@ def pack(work: Path, file: Path, processes: int) -> None:
 def unpack(work: Path, file: Path, processes: int) -> None:
     """Writes drawings.npy, variants.npy and index.json as prepare does."""
     work.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(file) as parcel, Pool(processes) as pool:
+    with zipfile.ZipFile(file) as parcel:
         index = json.loads(parcel.read(INDEX))
         concepts = [Concept(**one) for one in index["concepts"]]
         squeezed = [parcel.read(f"{number}.webp") for number in range(len(index["drawings"]))]
-        large = pool.map(widen, squeezed, 8)
+    large = spread(widen, squeezed, processes)
     found = ((*head, pixels) for head, pixels in zip(index["drawings"], large, strict=True))
     write_art(work, found, concepts, read_config()["data"]["canvas"], processes)
 

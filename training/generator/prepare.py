@@ -13,12 +13,12 @@ import json
 import subprocess
 import tarfile
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import resvg_py
@@ -29,6 +29,8 @@ from training.generator.colours import PAINTS, main_colour, repaint
 
 HERE = Path(__file__).parent
 Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,15 @@ def vary(pixels: Pixels, canvas: int) -> tuple[str, list[tuple[str, Pixels]]]:
     return main.word, [(main.word, base), *zip(others, painted, strict=True)]
 
 
+def spread(task: Callable[[Item], Answer], items: Iterable[Item], processes: int) -> Iterator[Answer]:
+    """The answers in order, worked out by `processes`; one is this process itself."""
+    if processes == 1:
+        yield from map(task, items)
+        return
+    with Pool(processes) as pool:
+        yield from pool.imap(task, items, 8)
+
+
 def write_art(
     work: Path, found: Iterable[tuple[int, int, str, Pixels]], concepts: list[Concept], canvas: int, processes: int = 1
 ) -> None:
@@ -183,13 +194,12 @@ def write_art(
     drawings: list[Drawing] = []
     variants: list[Variant] = []
     small: list[Pixels] = []
-    with Pool(processes) as pool:
-        varied = pool.imap(partial(vary, canvas=canvas), large, chunksize=8)
-        for number, (head, (main, kinds)) in enumerate(zip(heads, varied, strict=True)):
-            drawings.append(Drawing(*head, main))
-            for place, (colour, pixels) in enumerate(kinds):
-                variants.append(Variant(number, colour, place == 0))
-                small.append(pixels)
+    varied = spread(partial(vary, canvas=canvas), large, processes)
+    for number, (head, (main, kinds)) in enumerate(zip(heads, varied, strict=True)):
+        drawings.append(Drawing(*head, main))
+        for place, (colour, pixels) in enumerate(kinds):
+            variants.append(Variant(number, colour, place == 0))
+            small.append(pixels)
     np.save(work / "drawings.npy", np.stack(large))
     np.save(work / "variants.npy", np.stack(small))
     index = {

@@ -168,7 +168,7 @@ def wait_for_data(work: Path) -> None:
     """Until `condition` has written everything."""
     while not (work / READY).exists():
         print("waiting for the data", flush=True)
-        time.sleep(3)
+        time.sleep(5)
 
 
 def train(run: Resident, objective: Objective, rate_of: Rate, *, eager: bool) -> None:
