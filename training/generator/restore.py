@@ -72,9 +72,9 @@ def read_decoder(model: Path, config: dict[str, Any]) -> Decoder:
     latents = config["latents"]
     decoding = read_weights(model / "vae_decoder/model.onnx")
     encoding = read_weights(model / "vae_encoder/model.onnx")
-    decoder = Decoder(
-        PatchCode(latents["patch"], latents["channels"]), latents["channels"], tuple(config["decoder"]["widths"])
-    )
+    rows = [len(decoding[f"body.{layer}.weight"]) for layer in (0, 4, 8)]
+    widths = (rows[0], rows[1] // 4, rows[2] // 4)  # as published, whatever the recipe says by now
+    decoder = Decoder(PatchCode(latents["patch"], latents["channels"]), latents["channels"], widths)
     state = {name: torch.from_numpy(decoding[name].copy()) for name in decoder.state_dict() if name in decoding}
     state["linear.forward_matrix"] = torch.from_numpy(encoding["linear.forward_matrix"].copy())
     (mean,) = (values for values in encoding.values() if values.shape == (3 * latents["patch"] ** 2, 1, 1))
