@@ -1,5 +1,6 @@
 """One question instead of a guess, with two to four answers that are plans themselves."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from diptych.v1 import orchestrator_pb2 as v1
@@ -17,6 +18,12 @@ _QUESTIONS = {
 }
 # What people mean most often when they have a picture and say little.
 _USUAL = ("enhance", "remove_background", "upscale")
+# Words that show a scene rather than ask for a change: beside a picture they may be meant for a new one.
+_DESCRIBED = re.compile(
+    r"^\W*(?:(?:an?|some|two|three|ein(?:e[nr]?)?|une?|des|un[ao]?s?)\s+\w+|(?:photo|picture|image|drawing|painting|portrait|"
+    r"illustration|bild|foto|dessin|dibujo)s?\s+(?:of|von|eines?r?|de|d')\b)|^一[张个只幅位]",
+    re.IGNORECASE,
+)
 
 
 def needs_picture(operations: Sequence[IntendedOperation]) -> bool:
@@ -46,15 +53,18 @@ def clarification(goal: str, intent: Intent, reason: ClarifyReason, num_images: 
             options.append(option)
         if len(options) >= 2 and len(options) >= len(readings):
             break
-    if not num_images and all(option.needs_image for option in options):
-        options = [*options[: _MOST_OPTIONS - 1], _drawing(goal, draft)]
+    described = num_images and reason is not ClarifyReason.UNREADABLE and _DESCRIBED.search(goal)
+    if described or (not num_images and all(option.needs_image for option in options)):
+        drawing = _drawing(goal, draft)
+        kept = [option for option in options if option.plan.digest != drawing.plan.digest]
+        options = [*kept[: _MOST_OPTIONS - 1], drawing]
     return v1.Clarification(question=_QUESTIONS[reason], options=options)
 
 
 def _option(operations: Sequence[IntendedOperation], num_images: int, draft: Draft) -> v1.ClarificationOption:
     """A reading as an answer; with a picture that is yet to come where it needs one."""
     needs = not num_images and needs_picture(operations)
-    label = option_label(operation.name for operation in operations)
+    label = option_label(operations)
     if needs:
         label = f"Attach a picture and {label[:1].lower()}{label[1:]}"
     return v1.ClarificationOption(label=label, plan=draft(operations, num_images or int(needs)), needs_image=needs)

@@ -1,8 +1,10 @@
+# ruff: noqa: RUF001 - a multiplication sign is meant
 """Plain words for plans: what a step does, why a plan is as it is, how an option is called."""
 
 from collections.abc import Iterable
 
 from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.intent import IntendedOperation
 from services.orchestrator.plan import operation_of
 
 _DOES = {
@@ -56,6 +58,26 @@ _OPTION = {
     "rotate": "turn it",
     "analyze": "describe it",
 }
+# The same with details; the first whose details the goal names is taken.
+_DETAILED = (
+    ("generate", "draw “{prompt}”"),
+    ("replace_background", "replace the background with “{background}”"),
+    ("upscale", "make it {scale} times as large"),
+    ("color_correct", "give “{object}” the colour “{color}”"),
+    ("color_correct", "correct the colours of all but “{spared}”"),
+    ("color_correct", "correct the colours of “{object}”"),
+    ("remove_object", "remove “{object}” from it"),
+    ("replace_object", "put “{replacement}” in the place of “{object}”"),
+    ("add_object", "write “{text}” on it"),
+    ("add_object", "add “{object}” to it"),
+    ("style_transfer", "paint it as “{style}”"),
+    ("crop", "crop it to {aspect}"),
+    ("crop", "crop it to “{object}”"),
+    ("resize", "bring it to {width} × {height} pixels"),
+    ("resize", "bring it to the size for {platform}"),
+    ("extend", "extend it to {aspect}"),
+)
+_LONGEST_DETAIL = 40
 _WHY = {
     v1.ROUTE_GENERATE: "Something new is asked for, so the generator draws it.",
     v1.ROUTE_EDIT: "A picture that exists is to be changed, so the editor alone does it.",
@@ -75,7 +97,24 @@ def why(route: v1.Route.ValueType, num_wishes: int, order: str) -> str:
     return " ".join(part for part in (_WHY[route], order or kept) if part)
 
 
-def option_label(operations: Iterable[str]) -> str:
-    """An answer in a few words, such as "Cut the subject out, then make it larger"."""
-    label = ", then ".join(_OPTION[name] for name in operations)
+def option_label(operations: Iterable[IntendedOperation]) -> str:
+    """An answer in a few words, such as "Cut the subject out, then make it 2 times as large"."""
+    label = ", then ".join(_in_words(one) for one in operations)
     return label[:1].upper() + label[1:]
+
+
+def _in_words(operation: IntendedOperation) -> str:
+    """What the operation does, with what the goal names for it; in general where that is missing."""
+    said = {name: _short(value) for name, value in operation.slots.items() if str(value).strip()}
+    for name, words in _DETAILED:
+        if name == operation.name:
+            try:
+                return words.format_map(said)
+            except KeyError:
+                continue
+    return _OPTION[operation.name]
+
+
+def _short(value: str | float | int) -> str:
+    words = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    return words if len(words) <= _LONGEST_DETAIL else f"{words[: _LONGEST_DETAIL - 1].rstrip()}…"

@@ -274,3 +274,31 @@ def test_any_reading_becomes_a_plan_that_runs_or_a_question(
 def test_every_operation_can_be_offered(name: str) -> None:
     plan = plan_goal("hm", unclear(ClarifyReason.UNSURE, name), 1)
     assert plan.clarification.options[0].label and plan_faults(plan.clarification.options[0].plan, 1) == []
+
+
+def test_an_answer_names_what_the_goal_names() -> None:
+    intent = Intent(
+        "CLARIFY", (), {}, 0.8,
+        tuple(
+            Reading("EDIT", wanted(*operations).operations, 0.1)
+            for operations in (
+                [("remove_object", {"object": "hat"})],
+                [("upscale", {"scale": 2}), ("color_correct", {"object": "car", "color": "blue"})],
+                [("resize", {"width": 800})],
+            )
+        ),
+        ClarifyReason.UNSURE,
+    )  # fmt: skip
+    plan = plan_goal("hm", intent, 1)
+    assert [option.label for option in plan.clarification.options] == [
+        "Remove “hat” from it", "Make it 2 times as large, then give “car” the colour “blue”", "Change its size",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("goal", ["a photo of a man removing his hat", "photo of my dog", "一只戴帽子的猫"])
+def test_words_that_show_a_scene_may_be_meant_for_a_new_picture(goal: str) -> None:
+    options = plan_goal(goal, unclear(ClarifyReason.UNSURE, "remove_object"), 1).clarification.options
+    assert options[-1].label == "Draw a new picture from these words" and 2 <= len(options) <= 4
+    assert options[-1].plan.steps[0].generate.prompt == goal and not options[-1].needs_image
+    asked = plan_goal("do it like the last time", unclear(ClarifyReason.VAGUE), 1).clarification.options
+    assert all(option.plan.steps[0].operation != "generate" for option in asked)
