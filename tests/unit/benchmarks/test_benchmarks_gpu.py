@@ -13,8 +13,15 @@ from diptych.engines.cuda import capability
 def test_every_way_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "toy"
     # Compiling on a CPU needs a C++ compiler and a minute; the other three ways go the whole way.
-    ways = [flag for way in ("torch eager", "onnxruntime", "tensorrt") for flag in ("--way", way)]
-    monkeypatch.setattr(sys, "argv", ["gpu", "--toy", "--device", "cpu", "--runs", "1", "--out", str(out), *ways])
+    names = ("torch eager", "onnxruntime", "onnxruntime, for CUDA", "tensorrt")
+    ways = [flag for way in names for flag in ("--way", way)]
+    toy = ["gpu", "--toy", "--device", "cpu"]
+    folder = str(tmp_path / "prepared")
+    for model in ("sd15", "sdxl"):
+        monkeypatch.setattr(sys, "argv", [*toy, "--prepare", folder, "--model", model])
+        with pytest.raises(SystemExit, match="0"):
+            gpu.main()
+    monkeypatch.setattr(sys, "argv", [*toy, "--prepared", folder, "--runs", "1", "--out", str(out), *ways])
     gpu.main()
     report = json.loads(out.with_suffix(".json").read_text())
     assert report["toy"] and report["what"]["torch"]
@@ -24,6 +31,9 @@ def test_every_way_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pyte
             line = lines[model, "onnxruntime", batch]
             assert line["ms_per_step"] > 0 and line["images_per_second"] > 0
         assert 0 < lines[model, "onnxruntime", 1]["difference_to_eager"] < 1e-3
+        fused = json.loads((tmp_path / "prepared" / model / "prepared.json").read_text())["fused"]
+        assert fused["MultiHeadAttention"] and fused["GroupNorm"] and fused["NhwcConv"]
+        assert "no NVIDIA GPU" in lines[model, "onnxruntime, for CUDA", 0]["skipped"]
         assert lines[model, "tensorrt", 0]["skipped"] == "there is no NVIDIA GPU on this machine"
     assert lines["transformer-12b", "torch eager", 8]["ms_per_step"] > 0
     assert "no ONNX export" in lines["transformer-12b", "onnxruntime", 0]["skipped"]

@@ -52,6 +52,12 @@ def test_a_gpu_records_when_it_is_asked_to(available: list[str], preference: str
     assert not replays(choose_providers([CPU], fixed_shapes=True))
 
 
+def test_cuda_records_shapes_that_come_again_and_others_do_not() -> None:
+    assert replays(choose_providers([CUDA, CPU], records=True))
+    for available, preference in (([RTX, CPU], "auto"), ([TENSORRT, CPU], "tensorrt"), ([CPU], "auto")):
+        assert not replays(choose_providers(available, preference, records=True))  # type: ignore[arg-type]
+
+
 def test_what_is_compiled_is_kept_where_it_is_told(tmp_path: Path) -> None:
     for name, preference in ((RTX, "auto"), (TENSORRT, "tensorrt")):
         options = dict(choose_providers([name], preference, cache=tmp_path))[name]  # type: ignore[arg-type]
