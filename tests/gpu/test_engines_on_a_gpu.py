@@ -14,6 +14,7 @@ from diptych.engines.cuda import driver
 from diptych.engines.machine import tensorrt_versions, this_machine
 from diptych.engines.onnx import OnnxEngine
 from diptych.engines.providers import CPU, CUDA
+from diptych.engines.recording import Recordings
 from diptych.errors import DiptychError
 from diptych.export import BuildOptions, build_model
 from diptych.export.build_compare import company_error
@@ -84,11 +85,12 @@ def test_a_held_input_stays_and_another_takes_its_place(prepared: Path) -> None:
 @needs_cuda
 def test_shapes_that_come_again_are_recorded(prepared: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        engine = OnnxEngine(prepared / "half" / "model.onnx", preference="onnx")
+        engine = OnnxEngine(prepared / "half" / "model.onnx", preference="onnx", precision="fp16")
         for rows in (1, 2, 1, 2, 1, 2):
             engine.run(inputs_of(rows, rows))
     assert not caplog.records, caplog.text  # Neither the file nor a run was refused.
-    assert engine._replayed is not None and len(engine._replayed._recorded) == 2  # type: ignore[union-attr]
+    assert isinstance(engine._replayed, Recordings)
+    assert [bool(one.threads) for one in engine._replayed._known.values()] == [True, True]
     # The same numbers in, the same bits out, whatever ran in between.
     first = engine.run(inputs_of(2, 7))["out_sample"]
     engine.run(inputs_of(1, 8))
@@ -100,7 +102,7 @@ def test_shapes_that_come_again_are_recorded(prepared: Path, caplog: pytest.LogC
 @pytest.mark.parametrize("file", ["model.onnx", "cuda.onnx", "plain.onnx"])
 def test_half_precision_is_near(prepared: Path, file: str) -> None:
     reference = OnnxEngine(prepared / "single" / "plain.onnx", providers=[CPU])
-    engine = OnnxEngine(prepared / "half" / file, preference="onnx")
+    engine = OnnxEngine(prepared / "half" / file, preference="onnx", precision="fp16")
     for seed in range(4):
         inputs = inputs_of(2, seed)
         found = distance(engine.run(inputs)["out_sample"], reference.run(inputs)["out_sample"])
@@ -110,8 +112,8 @@ def test_half_precision_is_near(prepared: Path, file: str) -> None:
 
 @needs_cuda
 def test_company_changes_a_row_by_no_more_than_rounding(prepared: Path) -> None:
-    for precision, allowed in (("single", CLOSE), ("half", CLOSE_IN_HALF)):
-        engine = OnnxEngine(prepared / precision / "model.onnx", preference="onnx")
+    for folder, precision, allowed in (("single", "fp32", CLOSE), ("half", "fp16", CLOSE_IN_HALF)):
+        engine = OnnxEngine(prepared / folder / "model.onnx", preference="onnx", precision=precision)  # type: ignore[arg-type]
         error = company_error(engine, [inputs_of(1, 0), inputs_of(1, 1)])
         print(f"{precision}: a row in company is {error} of the range from itself alone")
         assert error is not None and error < allowed
