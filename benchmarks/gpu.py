@@ -139,11 +139,9 @@ def what_is_here(device: str) -> dict[str, Any]:
 def measure(denoiser: Denoiser, folder: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """One line for each way and batch; a line with `skipped` or `failed` says why there are no numbers."""
     device = options.device
-    if denoiser.graph is not None and not (folder / DONE).is_file():
-        yield {"model": denoiser.name, "skipped": f"nothing was prepared in {folder.name}"}
-        return
     try:
-        module = _made(denoiser, device) if denoiser.graph is None else restored(denoiser, folder, device)
+        ready = (folder / DONE).is_file()  # Else its graphs are skipped, and its weights are other ones.
+        module = restored(denoiser, folder, device) if ready else _made(denoiser, device)
     except torch.cuda.OutOfMemoryError:
         yield {"model": denoiser.name, "skipped": "the GPU has too little memory for its weights"}
         return

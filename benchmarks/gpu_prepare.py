@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from benchmarks.gpu_models import Denoiser
+from diptych.engines.machine import tensorrt_versions
 from diptych.engines.onnx import OnnxEngine
 from diptych.export.build_cuda import fuse_for_cuda
 from diptych.export.build_graph import fuse, simplify
@@ -56,34 +57,35 @@ def prepare(denoiser: Denoiser, folder: Path, *, half: bool) -> None:
 
 
 def _graphs(folder: Path, sample: dict[str, np.ndarray], half: bool, clock: Callable[[str], None]) -> dict[str, int]:
-    """Writes the three graphs; what was fused."""
+    """Writes the graphs, the one for TensorRT where it is installed; what was fused."""
     work = folder / "work"
     model = simplify(folder / "exported" / "model.onnx", work)
     shutil.rmtree(folder / "exported")
     clock("simplified")
-    plain = onnx.ModelProto()
-    plain.CopyFrom(model)
+    if tensorrt_versions():
+        _store(to_half(model, work) if half else _copy(model), folder / PLAIN)
+        clock(f"{PLAIN} stored")
     counts = fuse(model, sample, work)
     clock("fused")
-    _store(model, folder / FUSED, work, half)
+    model = to_half(model, work) if half else model
+    clock("in half precision")
+    _store(_copy(model), folder / FUSED)
     clock(f"{FUSED} stored")
     counts |= fuse_for_cuda(model)
-    _store(model, folder / FOR_CUDA, work, half)
+    _store(model, folder / FOR_CUDA)
     clock(f"{FOR_CUDA} stored")
-    del model
-    _store(plain, folder / PLAIN, work, half)
-    clock(f"{PLAIN} stored")
     shutil.rmtree(work)
     return counts
 
 
-def _store(model: onnx.ModelProto, path: Path, work: Path, half: bool) -> None:
-    """Writes the graph, in half precision where wanted, under a name that appears when all of it is there."""
-    if half:
-        stored = to_half(model, work)
-    else:
-        stored = onnx.ModelProto()
-        stored.CopyFrom(model)
+def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _store(stored: onnx.ModelProto, path: Path) -> None:
+    """Writes the graph; its weights, where they are many, are gone from `stored` then."""
     for tensor in stored.graph.initializer:
         if not tensor.raw_data:
             tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))

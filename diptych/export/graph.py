@@ -66,7 +66,7 @@ def export_graph(graph: Graph, folder: Path, *, tolerance: float = TOLERANCE) ->
     raw.rmdir()
     _keep_inputs(model, graph)
     store_weights(model, path)
-    difference = max(_difference(graph, path, inputs) for inputs in (graph.inputs, graph.others))
+    difference = _difference(graph, path)
     if not difference <= tolerance:
         raise FailedPrecondition(
             f"{graph.part} as ONNX differs from torch by {difference:.2g} of its range, more than {tolerance:g}; "
@@ -86,14 +86,17 @@ def _keep_inputs(model: onnx.ModelProto, graph: Graph) -> None:
             model.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, shape))
 
 
-def _difference(graph: Graph, path: Path, inputs: Mapping[str, Tensor]) -> float:
-    with torch.inference_mode():
-        answer = graph.module(*inputs.values())
-    expected = [answer] if isinstance(answer, Tensor) else list(answer)
+def _difference(graph: Graph, path: Path) -> float:
     engine = OnnxEngine(path, providers=["CPUExecutionProvider"], keep_memory=False)
-    outputs = engine.run({name: tensor.numpy() for name, tensor in inputs.items()})
+    differences = []
+    for inputs in (graph.inputs, graph.others):
+        with torch.inference_mode():
+            answer = graph.module(*inputs.values())
+        expected = [answer] if isinstance(answer, Tensor) else list(answer)
+        outputs = engine.run({name: tensor.numpy() for name, tensor in inputs.items()})
+        differences += [
+            float(np.abs(outputs[name] - tensor.numpy()).max() / max(float(tensor.abs().max()), 1e-6))
+            for name, tensor in zip(graph.outputs, expected, strict=True)
+        ]
     engine.close()
-    return max(
-        float(np.abs(outputs[name] - tensor.numpy()).max() / max(float(tensor.abs().max()), 1e-6))
-        for name, tensor in zip(graph.outputs, expected, strict=True)
-    )
+    return max(differences)
