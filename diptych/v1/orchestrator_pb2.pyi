@@ -186,7 +186,7 @@ class Goal(_message.Message):
     is new begins a conversation. PERMISSION_DENIED when it is another caller's. Default: none.
     """
     profile: _builtins.str
-    """A named set of preferences (a brand) that the server was given. Default: none."""
+    """A named set of preferences (a brand) that the server was given. Default: the one that the text names ("with the acme profile"), else none."""
     seed: _builtins.int
     """Starts the noise of what is drawn: the same goal and seed give the same pictures. Default: drawn at random when the goal runs, and echoed."""
     @_builtins.property
