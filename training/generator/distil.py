@@ -70,7 +70,8 @@ def main() -> None:
     objective = Distillation(drawn, empty, settings["steps"], settings["substeps"], options.guidance)
     if options.warm:
         student = place(build_denoiser(config["denoiser"]), options.device)
-        warm_up(torch.compile(student, dynamic=False), objective, settings["batch"], options.device)
+        learner: Any = student if options.eager else torch.compile(student, dynamic=False)
+        warm_up(learner, objective, settings["batch"], options.device)
         return
     start(objective, settings, options, name="student", fresh={"model": weights, "ema": weights})
 
