@@ -54,7 +54,7 @@ def main() -> None:
 def measure(path: Path, settings: dict[str, str], *, cpu: bool) -> dict[str, Any]:
     """Seconds to open, and for each batch of its first call and of a call on average, by the median."""
     providers: list[Any] = ["CPUExecutionProvider"] if cpu else [(CUDA, {**_FIXED, **settings}), "CPUExecutionProvider"]
-    specs = OnnxEngine(path, providers=["CPUExecutionProvider"], keep_memory=False).inputs
+    specs = OnnxEngine(path.with_name(FUSED), providers=["CPUExecutionProvider"], keep_memory=False).inputs
     began = time.perf_counter()
     session = onnxruntime.InferenceSession(str(path), providers=providers)
     found: dict[str, Any] = {"open_seconds": time.perf_counter() - began, "provider": session.get_providers()[0]}
