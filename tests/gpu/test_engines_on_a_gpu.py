@@ -99,9 +99,9 @@ def test_shapes_that_come_again_are_recorded(prepared: Path, caplog: pytest.LogC
 
 
 @needs_cuda
-@pytest.mark.parametrize("file", ["model.onnx", "cuda.onnx", "plain.onnx"])
+@pytest.mark.parametrize("file", ["model.onnx", "cuda.onnx"])
 def test_half_precision_is_near(prepared: Path, file: str) -> None:
-    reference = OnnxEngine(prepared / "single" / "plain.onnx", providers=[CPU])
+    reference = OnnxEngine(prepared / "single" / "model.onnx", providers=[CPU])
     engine = OnnxEngine(prepared / "half" / file, preference="onnx", precision="fp16")
     for seed in range(4):
         inputs = inputs_of(2, seed)
@@ -200,6 +200,6 @@ def test_an_engine_is_built_for_this_gpu_or_refused_with_a_reason(prepared: Path
     file.write_bytes(made.content)
     engine = TensorRTEngine(file, name=name, precision="fp16", specs=(made.inputs, made.outputs))
     inputs = inputs_of(2, 0)
-    reference = OnnxEngine(prepared / "single" / "plain.onnx", providers=[CPU])
+    reference = OnnxEngine(prepared / "single" / "model.onnx", providers=[CPU])
     assert distance(engine.run(inputs)["out_sample"], reference.run(inputs)["out_sample"]) < CLOSE_IN_HALF
     engine.close()
