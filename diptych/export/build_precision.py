@@ -46,6 +46,11 @@ def _angles(graph: onnx.GraphProto) -> list[str]:
 
 def _without_detours(graph: onnx.GraphProto) -> None:
     """Between two nodes that stay single, numbers need not become half precision on the way."""
+    made: set[str] = set()
+    for node in list(graph.node):  # The conversion casts a tensor once for each node that takes it, under one name.
+        if _cast(node) and node.output[0] in made:
+            graph.node.remove(node)
+        made.update(node.output)
     halved = {node.output[0]: node.input[0] for node in graph.node if _cast(node) == onnx.TensorProto.FLOAT16}
     single = {node.output[0]: node.input[0] for node in graph.node if _cast(node) == onnx.TensorProto.FLOAT}
     straight = {name: halved[given] for name, given in single.items() if given in halved}
