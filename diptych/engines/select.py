@@ -16,6 +16,8 @@ from diptych.errors import FailedPrecondition
 
 EngineChoice = Literal["auto", "onnx", "tensorrt", "fake"]
 ONNX, MNN = "onnxruntime", "mnn"
+# The target of graphs with operations that ONNX Runtime has for CUDA alone.
+FOR_CUDA = "cuda"
 # Best first, where nothing was measured on this machine: half precision is what GPUs are fast at.
 _UNMEASURED: tuple[Precision, ...] = ("fp16", "int8", "fp32")
 
@@ -34,10 +36,10 @@ class Built:
 class Variant:
     """One way to run a model: the files of a build by the ONNX files that they stand for, and what is known of it.
 
-    `target` is the compute capability that an engine is for, empty for ONNX. `checked`: whether the engine itself was
-    compared with the model, or only the graph that it was built from. `speedup` is the model's time by the build's,
-    measured with `provider`. `company_error` is how far rows that share a call were from themselves alone, as a part of
-    the range; None where that was not measured.
+    `target` is the compute capability that an engine is for, `cuda` or empty for ONNX. `checked`: whether the engine
+    itself was compared with the model, or only the graph that it was built from. `speedup` is the model's time by the
+    build's, measured with `provider`. `company_error` is how far rows that share a call were from themselves alone, as
+    a part of the range; None where that was not measured.
     """
 
     engine: str
@@ -72,7 +74,7 @@ def choose_variant(variants: Iterable[Variant], machine: Machine, choice: Engine
     if engines and choice != "onnx":
         return min(engines, key=lambda one: (_UNMEASURED.index(one.precision), one.engine != "tensorrt"))
     provider = choose_providers(machine.providers, choice)[0][0]
-    graphs = [one for one in known if one.engine == ONNX]
+    graphs = [one for one in known if one.engine == ONNX and (one.target != FOR_CUDA or provider == CUDA)]
     rivals = [one for one in known if one.engine == MNN and one.engine_version == machine.mnn]
     here = graphs if choice == "onnx" or provider != CPU else graphs + rivals
     measured = [one for one in here if one.provider in (provider, MnnEngine.provider) and one.speedup > 1]

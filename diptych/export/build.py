@@ -12,7 +12,8 @@ import onnxruntime
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.machine import Machine, tensorrt_module, this_machine
-from diptych.engines.select import MNN, ONNX, Built
+from diptych.engines.providers import CUDA
+from diptych.engines.select import FOR_CUDA, MNN, ONNX, Built
 from diptych.engines.variants import built_of
 from diptych.errors import FailedPrecondition
 from diptych.export.build_compare import (
@@ -36,6 +37,7 @@ from diptych.repository.repository import LocalModel, ModelRepository
 from diptych.repository.verify import sha256_of
 
 Progress = Callable[[str], None]
+_ONNX_ENGINE = "onnx"
 # A graph that is made this many times as large, its weights written out, is only worth it where the time goes.
 _GROWN = 1.5
 
@@ -127,7 +129,8 @@ class _Making:
             material,
             self.work,
             precision=precision,
-            fuses=self.options.engine != "onnx",
+            fuses=self.options.engine != _ONNX_ENGINE,
+            for_cuda=_is_for_cuda(self.options),
             allowed=self.options.allowed,
         )
         if made is None:
@@ -250,7 +253,7 @@ def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, m
     if options.engine == MNN:
         return [_key(options, MNN, require_mnn(), "", resolution)]
     if compiler is None:
-        return [_key(options, ONNX, onnxruntime.__version__, "", resolution)]
+        return [_key(options, ONNX, onnxruntime.__version__, FOR_CUDA if _is_for_cuda(options) else "", resolution)]
     targets = options.targets or ((machine.gpu,) if machine.gpu else ())
     if not targets:
         raise FailedPrecondition(
@@ -258,6 +261,11 @@ def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, m
             reason="NO_TARGET",
         )
     return [_key(options, compiler.engine, compiler.version, target, resolution) for target in targets]
+
+
+def _is_for_cuda(options: BuildOptions) -> bool:
+    """Whether graphs may take operations that CUDA alone has: in half precision, and where they can be run."""
+    return options.engine == _ONNX_ENGINE and options.precision == "fp16" and CUDA in this_machine().providers
 
 
 def _key(options: BuildOptions, engine: str, version: str, target: str, resolution: tuple[int, int]) -> BuildKey:

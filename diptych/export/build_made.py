@@ -12,6 +12,7 @@ from diptych.engines.fake import fake_of
 from diptych.engines.select import ONNX, Built
 from diptych.errors import DiptychError, FailedPrecondition
 from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, company_error, compare
+from diptych.export.build_cuda import faster_for_cuda
 from diptych.export.build_graph import fuse, is_quantized, simplify
 from diptych.export.build_inputs import Inputs
 from diptych.export.build_material import Material
@@ -60,11 +61,13 @@ def make_graph(
     *,
     precision: Precision,
     fuses: bool,
+    for_cuda: bool = False,
     allowed: Tolerance,
 ) -> MadeGraph | None:
     """The graph at `path` made anew below `work`; None for one that computes with integers already.
 
-    `fuses`: the engine that it is for does so by itself, and does not know the names of ONNX Runtime's operations.
+    `fuses`: the engine that it is for does so by itself, and does not know the names of ONNX Runtime's operations;
+    `for_cuda`: it may take operations that CUDA alone has, where they are faster.
     """
     folder = work / "graphs" / source.replace("/", "-")
     folder.mkdir(parents=True)
@@ -78,6 +81,9 @@ def make_graph(
         model, notes = _fused(plain, samples, scratch)
     if precision == "fp16":
         model = to_half(model, scratch)
+    if for_cuda:
+        model, more = faster_for_cuda(model, samples[0], scratch)
+        notes += more
     methods: tuple[Method | None, ...] = (None,)
     if precision == "int8":
         methods = ("static",) if fuses else ("static", "dynamic")

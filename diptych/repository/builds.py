@@ -33,7 +33,7 @@ class BuildKey(_Table):
     engine: Text
     engine_version: Text
     precision: Literal["fp32", "fp16", "int8"]
-    # The compute capability that an engine is for, such as sm89; empty for ONNX.
+    # The compute capability that an engine is for, such as sm89; `cuda` for graphs that CUDA alone runs; else empty.
     target: str = ""
     # Pictures in one call, and pixels a side, least and most.
     batch: Range

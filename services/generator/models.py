@@ -223,7 +223,11 @@ class GeneratorModels:
         began = time.monotonic()
         pipeline.warm_up()
         seconds = time.monotonic() - began
-        logger.info("model open", extra={"fields": {"model": reference, "engine": pipeline.engine_name}})
+        providers = ",".join(sorted({engine.provider for engine in pipeline.engines.values()}))
+        logger.info(
+            "model open",
+            extra={"fields": {"model": reference, "engine": pipeline.engine_name, "provider": providers}},
+        )
         return ref, pipeline, seconds
 
     async def _measure(self, model: GeneratorModel) -> None:

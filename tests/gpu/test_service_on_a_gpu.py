@@ -44,8 +44,10 @@ def generator(tmp_path: Path) -> Iterator[str]:
     finally:
         process.terminate()
         code = process.wait(timeout=60)
-    print(log.read_text(errors="replace")[-3000:])
+    text = log.read_text(errors="replace")
+    print(text[-3000:])
     assert code == 0
+    assert f"provider={CUDA}" in text
 
 
 def _wait_ready(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:

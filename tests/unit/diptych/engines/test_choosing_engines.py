@@ -6,7 +6,7 @@ import pytest
 
 from diptych.engines.machine import Machine
 from diptych.engines.providers import CPU, CUDA, RTX, TENSORRT, choose_providers, names_of, replays
-from diptych.engines.select import Variant, choose_variant
+from diptych.engines.select import FOR_CUDA, Variant, choose_variant
 from diptych.errors import FailedPrecondition
 
 LAPTOP = Machine((CPU,))
@@ -69,6 +69,14 @@ def test_the_fastest_measured_graph_runs_and_none_that_is_slower() -> None:
     assert choose_variant([slow], LAPTOP) is None
     assert choose_variant([slow, fast, fastest], LAPTOP) is fastest
     assert choose_variant([fast, fastest], LAPTOP, "fake") is None
+
+
+def test_a_graph_for_cuda_runs_on_cuda_and_nowhere_else() -> None:
+    special = Variant("onnxruntime", "1.32.0", "fp16", FOR_CUDA, provider=CUDA, speedup=3.0)
+    portable = graph("fp16", provider=CUDA, speedup=2.0)
+    assert choose_variant([special, portable], RENTED) is special
+    assert choose_variant([special], Machine((RTX, CUDA, CPU), "sm89")) is None
+    assert choose_variant([special], LAPTOP) is None
 
 
 def test_an_engine_runs_on_its_gpu_with_its_version_only() -> None:
