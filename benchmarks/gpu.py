@@ -1,8 +1,8 @@
 """What a machine's GPU does with denoisers of full size, by every way to run them that is there.
 
-`python -m benchmarks.gpu --out gpu` detects what is there and writes gpu.json and gpu.png. Weights are random: nothing
-is downloaded. Where the GPU is had for a short time, `--prepare FOLDER` exports the graphs beforehand, which needs no
-GPU, `--compile-ahead` fills PyTorch's cache of compiled code, and `--prepared FOLDER` then measures alone.
+`python -m benchmarks.gpu --out gpu` detects what is there and writes gpu.json, gpu.png and gpu.md. Weights are random:
+nothing is downloaded. Where the GPU is had for a short time, `--prepare FOLDER` exports the graphs beforehand, which
+needs no GPU, `--compile-ahead` fills PyTorch's cache of compiled code, and `--prepared FOLDER` then measures alone.
 `--toy --device cpu` goes the same way with a few channels: that says that it works, nothing of speed.
 """
 
@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from benchmarks.gpu_models import Denoiser, denoisers
-from benchmarks.gpu_plot import draw
+from benchmarks.gpu_plot import draw, write
 from benchmarks.gpu_prepare import DONE, FOR_CUDA, laid_out, prepare, restored
 from benchmarks.gpu_runners import Runner, Skipped, Torch, onnx_runner, tensorrt_runner
 from benchmarks.measuring import machine
@@ -53,6 +53,9 @@ WAYS: Mapping[str, Opens] = {
 def main() -> None:
     """Measures, and writes both files."""
     options = _options()
+    if options.page:
+        _publish(json.loads(options.page.read_text(encoding="utf-8")), options.page)
+        return
     wanted = [one for one in denoisers(toy=options.toy) if not options.model or one.name in options.model]
     half = options.device == "cuda"
     if options.prepare is not None:
@@ -75,7 +78,13 @@ def main() -> None:
                 report["results"].append(line)
                 # After every line: what ends this run early takes nothing with it.
                 options.out.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    draw(report, list(WAYS), BATCHES, options.out.with_suffix(".png"))
+    _publish(report, options.out)
+
+
+def _publish(report: dict[str, Any], out: Path) -> None:
+    """Writes the chart and the page."""
+    draw(report, list(WAYS), out.with_suffix(".png"))
+    write(report, out.with_suffix(".md"))
 
 
 def _options() -> argparse.Namespace:
@@ -90,6 +99,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="export there, measure nothing")
     parser.add_argument("--prepared", type=Path, metavar="FOLDER", help="measure what was exported there")
     parser.add_argument("--compile-ahead", action="store_true", help="fill PyTorch's cache, measure nothing")
+    parser.add_argument("--page", type=Path, metavar="JSON", help="draw what was measured before, measure nothing")
     parser.add_argument("--out", type=Path, default=Path("gpu"), help="path without suffix")
     return parser.parse_args()
 

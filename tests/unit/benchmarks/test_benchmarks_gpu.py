@@ -38,6 +38,8 @@ def test_every_way_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pyte
     assert lines["transformer-12b", "torch eager", 8]["ms_per_step"] > 0
     assert "no ONNX export" in lines["transformer-12b", "onnxruntime", 0]["skipped"]
     assert out.with_suffix(".png").stat().st_size > 10_000
+    page = out.with_suffix(".md").read_text()
+    assert "| onnxruntime | 8 |" in page and "tensorrt: there is no NVIDIA GPU on this machine" in page
 
 
 @pytest.mark.skipif(bool(capability()), reason="says what is said where there is no GPU")
