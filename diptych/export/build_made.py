@@ -74,9 +74,43 @@ def make_graph(
     model = simplify(path, folder / "scratch")
     if is_quantized(model):
         return None
-    samples, expected = material.samples[source], material.answers[source]
-    scratch = folder / "scratch"
-    plain, notes = model, list[str]()
+    best = _best(
+        model,
+        material.samples[source],
+        material.answers[source],
+        folder / "scratch",
+        precision=precision,
+        fuses=fuses,
+        for_cuda=for_cuda,
+        allowed=allowed,
+    )
+    if best is None:
+        raise FailedPrecondition(
+            f"{source} has nothing that can be computed in 8 bits with each row for itself; try another precision",
+            reason="BUILD_DIFFERS",
+        )
+    errors, label, model, company = best
+    kept = folder / "kept"
+    kept.mkdir()
+    store_weights(_raw(model), kept / "model.onnx")
+    fake = fake_of(kept / "model.onnx")
+    return MadeGraph(source, kept / "model.onnx", precision, label, errors, fake.inputs, fake.outputs, company)
+
+
+def _best(
+    plain: onnx.ModelProto,
+    samples: Sequence[Inputs],
+    expected: Sequence[Outputs],
+    scratch: Path,
+    *,
+    precision: Precision,
+    fuses: bool,
+    for_cuda: bool,
+    allowed: Tolerance,
+) -> tuple[Errors, str, onnx.ModelProto, float | None] | None:
+    """The graph's errors, how it was made, itself, and how far rows in company are from themselves alone; the first
+    that is within what is allowed, else the nearest. None where nothing can be computed in the precision."""
+    model, notes = plain, list[str]()
     if not fuses:
         model, notes = _fused(plain, samples, scratch)
     if precision == "fp16":
@@ -103,17 +137,7 @@ def make_graph(
             best = errors, label, candidate, company
         if errors.largest <= allowed.largest and errors.mean <= allowed.mean:
             break
-    if best is None:
-        raise FailedPrecondition(
-            f"{source} has nothing that can be computed in 8 bits with each row for itself; try another precision",
-            reason="BUILD_DIFFERS",
-        )
-    errors, label, model, company = best
-    kept = folder / "kept"
-    kept.mkdir()
-    store_weights(_raw(model), kept / "model.onnx")
-    fake = fake_of(kept / "model.onnx")
-    return MadeGraph(source, kept / "model.onnx", precision, label, errors, fake.inputs, fake.outputs, company)
+    return best
 
 
 def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[onnx.ModelProto, list[str]]:
