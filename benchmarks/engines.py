@@ -1,7 +1,9 @@
 """What builds of the default models bring on this CPU: size, speed and error, by engine and precision.
 
 `python -m benchmarks.engines` builds each model anew in a folder of its own and writes docs/engines.md; `--model` does
-some of them and keeps the other rows of docs/engines.json. Engines for GPUs are built, not run.
+some of them and keeps the other rows of docs/engines.json. Engines for GPUs are built, not run. Building takes
+long, and times are right on an idle machine only: `--builds FOLDER` keeps the builds, and the same again with `--time`
+times them.
 """
 
 import argparse
@@ -14,9 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.measuring import machine
+from diptych.engines import open_engine
 from diptych.engines.machine import tensorrt_module
+from diptych.engines.variants import built_of
 from diptych.errors import DiptychError
 from diptych.export import BuildOptions, build_model
+from diptych.export.build_compare import times
+from diptych.export.build_material import gather
 from diptych.repository import ModelRepository
 from diptych.repository.builds import Build
 
@@ -38,12 +44,18 @@ def main() -> None:
     """Builds, and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", choices=MODELS, help="repeat; default: all")
+    parser.add_argument("--builds", type=Path, help="where builds are kept; default: nowhere")
+    parser.add_argument("--time", action="store_true", help="time what is in --builds anew")
     options = parser.parse_args()
     names = options.model or list(MODELS)
     file = DOCS / "engines.json"
     kept = json.loads(file.read_text()) if file.is_file() else []
     for name in names:
-        rows = [row for row in kept if row["model"] != name] + measure(name)
+        with tempfile.TemporaryDirectory() as own:
+            os.environ["DIPTYCH_BUILDS"] = str(options.builds or own)
+            before = [row for row in kept if row["model"] == name]
+            made = timed(name, before) if options.time else measure(name)
+        rows = [row for row in kept if row["model"] != name] + made
         kept = sorted(
             rows,
             key=lambda row: (
@@ -60,22 +72,42 @@ def measure(name: str) -> list[dict[str, Any]]:
     """A row for each engine and precision; one that is refused says why."""
     repository = ModelRepository()
     rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["DIPTYCH_BUILDS"] = folder
-        for options in BUILDS:
-            if options.engine == "tensorrt" and tensorrt_module("tensorrt_rtx") is None:
-                continue
-            row: dict[str, Any] = {
-                "model": name, "engine": options.engine, "precision": options.precision, "when": machine()
-            }  # fmt: skip
-            try:
-                ((_, build),) = build_model(repository, name, options)
-                row |= figures(build, repository.open(name).weight_bytes)
-            except DiptychError as error:
-                row["refused"] = error.message
-            print(json.dumps(row), flush=True)
-            rows.append(row)
+    for options in BUILDS:
+        if options.engine == "tensorrt" and tensorrt_module("tensorrt_rtx") is None:
+            continue
+        row: dict[str, Any] = {
+            "model": name, "engine": options.engine, "precision": options.precision, "when": machine()
+        }  # fmt: skip
+        try:
+            ((_, build),) = build_model(repository, name, options)
+            row |= figures(build, repository.open(name).weight_bytes)
+        except DiptychError as error:
+            row["refused"] = error.message
+        print(json.dumps(row), flush=True)
+        rows.append(row)
     return rows
+
+
+def timed(name: str, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of builds that were run, with their times taken anew."""
+    local = ModelRepository().open(name)
+    material = gather(local, None, None)
+    sample = material.samples[material.main][0]
+    found = []
+    for row in rows:
+        options = next(one for one in BUILDS if (one.engine, one.precision) == (row["engine"], row["precision"]))
+        if row.get("milliseconds"):
+            ((folder, build),) = build_model(ModelRepository(), name, options)
+            main = next(part for part in build.parts if part.source == material.main)
+            path = local.path(material.main)
+            engines = [open_engine(path), open_engine(path, built=built_of(main, folder, build.key.engine))]
+            own, now = times(engines, sample)
+            for engine in engines:
+                engine.close()
+            row = {**row, "own_milliseconds": own, "milliseconds": now, "when": machine()}
+            print(json.dumps(row), flush=True)
+        found.append(row)
+    return found
 
 
 def figures(build: Build, own_bytes: int) -> dict[str, Any]:

@@ -265,7 +265,13 @@ def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, m
 
 def _is_for_cuda(options: BuildOptions) -> bool:
     """Whether graphs may take operations that CUDA alone has: in half precision, and where they can be run."""
-    return options.engine == _ONNX_ENGINE and options.precision == "fp16" and CUDA in this_machine().providers
+    machine = this_machine()
+    return (
+        options.engine == _ONNX_ENGINE
+        and options.precision == "fp16"
+        and bool(machine.gpu)
+        and CUDA in machine.providers
+    )
 
 
 def _key(options: BuildOptions, engine: str, version: str, target: str, resolution: tuple[int, int]) -> BuildKey:

@@ -10,13 +10,15 @@ import onnx
 
 from diptych.engines.base import Array
 from diptych.engines.onnx import OnnxEngine
+from diptych.errors import DiptychError
 from diptych.export.build_compare import times
 
 
 def faster_for_cuda(
     model: onnx.ModelProto, sample: Mapping[str, Array], work: Path
 ) -> tuple[onnx.ModelProto, list[str]]:
-    """The graph with what CUDA alone has operations for, and what that is, if it then runs faster here; else as it is.
+    """The graph with what CUDA alone has operations for, and what that is, if it then runs here and is faster; else as
+    it is: the operations do not take every number of channels.
 
     The graph is in half precision, and `work` has room for it twice.
     """
@@ -25,18 +27,22 @@ def faster_for_cuda(
     counts = fuse_for_cuda(fused)
     if not counts:
         return model, []
-    engines = []
-    for name, one in (("portable", model), ("cuda", fused)):
-        copy = onnx.ModelProto()
-        copy.CopyFrom(one)
-        path = work / f"{name}.onnx"
-        onnx.save(copy, path, save_as_external_data=True, location=f"{name}.bin", size_threshold=1024)
-        engines.append(OnnxEngine(path, preference="onnx", precision="fp16"))
-    before, after = times(engines, sample)
-    for engine in engines:
-        engine.close()
-    for remains in (*work.glob("portable.*"), *work.glob("cuda.*")):
-        remains.unlink()
+    engines: list[OnnxEngine] = []
+    try:
+        for name, one in (("portable", model), ("cuda", fused)):
+            copy = onnx.ModelProto()
+            copy.CopyFrom(one)
+            path = work / f"{name}.onnx"
+            onnx.save(copy, path, save_as_external_data=True, location=f"{name}.bin", size_threshold=1024)
+            engines.append(OnnxEngine(path, preference="onnx", precision="fp16"))
+        before, after = times(engines, sample)
+    except DiptychError:
+        return model, []
+    finally:
+        for engine in engines:
+            engine.close()
+        for remains in (*work.glob("portable.*"), *work.glob("cuda.*")):
+            remains.unlink()
     return (fused, [f"{count} {name}" for name, count in counts.items()]) if after < before else (model, [])
 
 

@@ -13,7 +13,7 @@ from onnx.reference.op_run import OpRun
 
 from diptych.engines.base import Array
 from diptych.export import modules
-from diptych.export.build_cuda import fuse_for_cuda
+from diptych.export.build_cuda import faster_for_cuda, fuse_for_cuda
 from diptych.export.build_graph import simplify
 from diptych.export.build_precision import to_half
 from diptych.export.graph import export_graph
@@ -81,3 +81,12 @@ def test_the_graph_for_cuda_computes_the_same(
         warnings.simplefilter("ignore", RuntimeWarning)  # Half precision overflows in exp, as it should.
         found = ReferenceEvaluator(fused, new_ops=[GroupNorm, NhwcConv]).run(None, inputs)[0]
     assert np.abs(found - expected).max() < (2e-2 if half else 1e-4) * np.abs(expected).max()
+
+
+def test_where_cuda_cannot_run_them_the_graph_stays_as_it_is(
+    exported: tuple[onnx.ModelProto, dict[str, Array]], tmp_path: Path
+) -> None:
+    model, inputs = exported
+    half = to_half(model, tmp_path)
+    kept, notes = faster_for_cuda(half, inputs, tmp_path)  # On a CPU, whose ONNX Runtime has neither operation.
+    assert kept is half and notes == [] and list(tmp_path.iterdir()) == []
