@@ -27,12 +27,11 @@ MODES = {
 }
 DISCRETE = [name for name, kind in SCHEDULES.items() if not kind.flow]
 FLOW = [name for name, kind in SCHEDULES.items() if kind.flow]
-SOME = ["ddim", "euler", "euler_ancestral", "dpmpp_2m_karras", "heun", "unipc"]
 CASES = {
-    "sd": (DISCRETE, ("text", "picture", "mask")),
-    "sd-v": (SOME, ("text", "picture")),
+    "sd": (DISCRETE, ("text", "picture", "mask", "new in mask")),
+    "sd-v": (DISCRETE, ("text", "picture", "mask")),
     "sd-turbo": (["euler", "euler_ancestral"], ("text", "picture")),
-    "sd-inpaint": (SOME, ("mask", "new in mask")),
+    "sd-inpaint": (DISCRETE, ("mask", "new in mask")),
     "lcm": (["lcm", "tcd", "euler"], ("text", "picture", "mask")),
     "sdxl": (DISCRETE, ("text", "picture", "mask")),
     "sdxl-turbo": (["euler_ancestral"], ("text", "picture")),
