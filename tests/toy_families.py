@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_sd3 import SD3ControlNetModel
 from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
@@ -52,6 +53,21 @@ _UNET: Mapping[str, Any] = {
     "cross_attention_dim": WIDTH,
     "attention_head_dim": 4,
     "norm_num_groups": 8,
+}
+_SD3_TRANSFORMER: Mapping[str, Any] = {
+    "sample_size": 8,
+    "patch_size": 2,
+    "in_channels": 16,
+    "out_channels": 16,
+    "num_layers": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "joint_attention_dim": 2 * WIDTH,
+    "caption_projection_dim": WIDTH,
+    "pooled_projection_dim": 2 * WIDTH,
+    "pos_embed_max_size": 16,
+    "qk_norm": "rms_norm",
+    "dual_attention_layers": (0,),
 }
 _XL = {
     "use_linear_projection": True,
@@ -136,6 +152,20 @@ def write_controlnet(folder: Path, *, xl: bool = False) -> Path:
     torch.manual_seed(11)
     config = {key: value for key, value in {**_UNET, **(_XL if xl else {})}.items() if key not in _NO_CONTROL}
     net = ControlNetModel(**config, conditioning_embedding_out_channels=(8, 8, 8, 8))
+    for weight in net.parameters():
+        if not weight.any():
+            torch.nn.init.normal_(weight, std=0.1)
+    torch.random.set_rng_state(state)
+    net.save_pretrained(folder)
+    return folder
+
+
+def write_sd3_controlnet(folder: Path, **options: Any) -> Path:
+    """`folder`, a toy ControlNet now that fits the transformer here."""
+    state = torch.random.get_rng_state()
+    torch.manual_seed(12)
+    config = {**_SD3_TRANSFORMER, "num_layers": 1, "dual_attention_layers": (), **options}
+    net = SD3ControlNetModel(**config)
     for weight in net.parameters():
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.1)
@@ -267,21 +297,7 @@ def _sdxl(scheduler: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 def _sd3() -> tuple[dict[str, Any], dict[str, Any]]:
     tokens = ["<pad>", "</s>", "<unk>", "▁", *(f"▁{word}" for word in _WORDS), *"abcdefghijklmnopqrstuvwxyz"]
     t5 = T5Config(d_model=2 * WIDTH, d_ff=37, d_kv=8, num_layers=2, num_heads=4, vocab_size=160)
-    transformer = SD3Transformer2DModel(
-        sample_size=8,
-        patch_size=2,
-        in_channels=16,
-        out_channels=16,
-        num_layers=2,
-        attention_head_dim=8,
-        num_attention_heads=4,
-        joint_attention_dim=2 * WIDTH,
-        caption_projection_dim=WIDTH,
-        pooled_projection_dim=2 * WIDTH,
-        pos_embed_max_size=16,
-        qk_norm="rms_norm",
-        dual_attention_layers=(0,),
-    )
+    transformer = SD3Transformer2DModel(**_SD3_TRANSFORMER)
     parts = {
         "tokenizer": _clip_tokenizer(),
         "tokenizer_2": _clip_tokenizer(pad="a"),

@@ -5,8 +5,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from diptych.diffusion.denoiser import SampleGraph
-from diptych.diffusion.row import Control, Row
+from diptych.diffusion.latents import Autoencoder
+from diptych.diffusion.row import Control, Row, Seen
 from diptych.engines.base import Array
+
+_PICTURE, _COLOURS = "controlnet_cond", 3
 
 
 class ControlNets:
@@ -15,6 +18,19 @@ class ControlNets:
     def __init__(self, graphs: Mapping[str, SampleGraph]) -> None:
         self._graphs = graphs
         self.kinds = tuple(sorted(graphs))
+
+    def see(self, controls: Sequence[Control], autoencoder: Autoencoder) -> tuple[Seen, ...]:
+        """The pictures as the ControlNets of their kinds take them: colours, or latents (Stable Diffusion 3)."""
+        seen = []
+        for control in controls:
+            if (graph := self._graphs.get(control.kind)) is None:
+                continue
+            if graph.inputs[_PICTURE].shape[1] == _COLOURS:
+                picture = control.pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(255)
+            else:
+                picture = autoencoder.encode(control.pixels)
+            seen.append(Seen(control.kind, picture, control.scale))
+        return tuple(seen)
 
     def add_residuals(
         self, rows: Sequence[Row], conditions: Sequence[Mapping[str, Array]]
@@ -44,14 +60,14 @@ class ControlNets:
             graph.close()
 
 
-def _inputs(
-    graph: SampleGraph, row: Row, condition: Mapping[str, Array], control: Control
-) -> Mapping[str, Array | float]:
+def _inputs(graph: SampleGraph, row: Row, condition: Mapping[str, Array], control: Seen) -> Mapping[str, Array | float]:
+    # Without the channels of an inpainting model: a ControlNet sees the latents alone.
+    sample = row.sample[: row.latents.shape[0]]
     known: dict[str, Array | float] = {
         **condition,
-        # Without the channels of an inpainting model: a ControlNet sees the latents alone.
-        "sample": row.sample[: row.latents.shape[0]],
+        "sample": sample,
+        "hidden_states": sample,
         "timestep": row.timestep,
-        "controlnet_cond": control.pixels.astype(np.float32).transpose(2, 0, 1) / np.float32(255),
+        _PICTURE: control.picture,
     }
     return {name: known[name] for name in graph.inputs}

@@ -11,7 +11,7 @@ _SAMPLES = ("sample", "hidden_states")
 _NEEDED = ("timestep", "encoder_hidden_states")
 _KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections", "image_tokens", "image_scales")
 _CONSTANT = ("encoder_hidden_states", *_KNOWN)
-_RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual")
+_RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual", "block_controlnet_hidden_states")
 
 
 class SampleGraph:
@@ -140,14 +140,16 @@ class Denoiser:
         self._graph.close()
 
     def _nothing(self, sample: Array) -> dict[str, Array]:
-        """Residuals of zeros. A side named `height_4` is a fourth of the sample's height."""
+        """Residuals of zeros. A side named `height_4` is a fourth of the sample's height, one named `cells_2` as many
+        as a sample of half the height and width has cells."""
         height, width = sample.shape[1:]
 
         def side(size: int | str) -> int:
             if isinstance(size, int):
                 return size
             name, _, part = size.partition("_")
-            return int(height if name == "height" else width) // int(part or 1)
+            sides = {"height": height // int(part or 1), "width": width // int(part or 1)}
+            return int(sides["height"] * sides["width"] if name == "cells" else sides[name])
 
         return {name: np.zeros([side(size) for size in shape], np.float32) for name, shape in self._residuals.items()}
 

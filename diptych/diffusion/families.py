@@ -62,7 +62,7 @@ FAMILIES = (
     ),
     Family(
         "Stable Diffusion 3.x",
-        (*_SD3, *(name for name in _ONNX if name.endswith(_SD3))),
+        (*_SD3, *(name for name in _ONNX if name.endswith(_SD3)), "StableDiffusion3ControlNetPipeline"),
         denoiser="transformer",
         encoders=("text_encoder", "text_encoder_2", "text_encoder_3"),
         penultimate=True,

@@ -177,7 +177,7 @@ class Pipeline:
             negative={**negative, **extras, **unseen},
             kept=kept,
             beside=self._seen_beside(spec) if self._inpaints else None,
-            controls=spec.controls,
+            controls=self._controlnets.see(spec.controls, self._autoencoder),
         )
 
     def step(self, rows: Sequence[Row]) -> None:

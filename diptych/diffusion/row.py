@@ -24,6 +24,15 @@ class Control:
 
 
 @dataclass(frozen=True, eq=False)
+class Seen:
+    """The same as a ControlNet sees it: `picture` (C, h, w) float32."""
+
+    kind: str
+    picture: Array
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
 class RowSpec:
     """One picture as it shall be drawn, every choice made.
 
@@ -79,7 +88,7 @@ class Row:
         negative: Condition,
         kept: Kept | None = None,
         beside: Array | None = None,
-        controls: Sequence[Control] = (),
+        controls: Sequence[Seen] = (),
     ) -> None:
         self.spec = spec
         self.latents = latents

@@ -11,7 +11,7 @@ import torch
 from diptych.diffusion.families import Family
 from diptych.diffusion.folder import CONTROL_KINDS
 from diptych.errors import FailedPrecondition
-from diptych.export import ip_adapter, modules
+from diptych.export import ip_adapter, modules, sd3
 from diptych.export.graph import Graph, export_graph
 from diptych.export.lora import Adapters
 from diptych.export.parts import check_weights, load_part, read_json
@@ -104,20 +104,28 @@ class _Export:
         part = self.family.denoiser
         module = load_part(self.source, part)
         self.adapters.merge_into(part, module)
-        residuals_of = None
-        for kind, path in self.wishes.controlnets.items():
-            net = load_part(path if path.is_absolute() or path.is_dir() else self.source / path, "")
-            residuals_of = net
-            self.write(modules.controlnet(net, kind, tokens=tokens))
-            self.config(f"controlnet/{kind}", net)
+        nets = {kind: load_part(_net_folder(self.source, path), "") for kind, path in self.wishes.controlnets.items()}
         if part == "transformer":
-            graph = modules.sd3_transformer(module, tokens=tokens)
+            graph = sd3.transformer(module, tokens=tokens, residuals=self._sd3_controlnets(nets, module, tokens))
         else:
             _refuse_unserved(module.config)
+            for kind, net in nets.items():
+                self.write(modules.controlnet(net, kind, tokens=tokens))
             adapter = self._adapt(module)
-            graph = modules.unet(module, tokens=tokens, residuals_of=residuals_of, adapter=adapter)
+            one = next(iter(nets.values()), None)
+            graph = modules.unet(module, tokens=tokens, residuals_of=one, adapter=adapter)
+        for kind, net in nets.items():
+            self.config(f"controlnet/{kind}", net)
         self.write(graph)
         self.config(part, module)
+
+    def _sd3_controlnets(self, nets: Mapping[str, Any], denoiser: Any, tokens: int) -> int:
+        """Exports them; how many tensors they add."""
+        vae = read_json(self.source / "vae/config.json", "vae/config.json")
+        offset = float(vae.get("shift_factor") or 0.0) * float(vae["scaling_factor"])
+        for kind, net in nets.items():
+            self.write(sd3.controlnet(net, kind, denoiser, tokens=tokens, offset=offset))
+        return max((int(net.config.num_layers) for net in nets.values()), default=0)
 
     def _adapt(self, unet: Any) -> ip_adapter.Installed | None:
         """Puts in the IP-Adapter and exports what reads its pictures."""
@@ -150,6 +158,7 @@ def export_torch(
 ) -> Made:
     """Fills the folder `target` with the ONNX layout of the diffusers folder `source`."""
     _check(family, index, wishes)
+    _check_controlnets(source, family, wishes.controlnets)
     for part in (*family.encoders, "vae", family.denoiser):
         if _has(index, part):  # All of them before the work of the first.
             check_weights(source / part, part)
@@ -196,12 +205,40 @@ def _check(family: Family, index: Mapping[str, Any], wishes: Wishes) -> None:
         raise FailedPrecondition(
             f"IP-Adapters are served for UNets, not for {family.title}", reason="UNSUPPORTED_MODEL"
         )
-    if unknown or (wishes.controlnets and family.denoiser != "unet"):
+    if unknown:
         raise FailedPrecondition(
-            f"ControlNets are served for UNets, as {', '.join(CONTROL_KINDS)}; "
-            f"given: {', '.join(wishes.controlnets)} for {family.title}",
+            f"ControlNets are served as {', '.join(CONTROL_KINDS)}; given: {', '.join(wishes.controlnets)}",
             reason="UNSUPPORTED_MODEL",
         )
+
+
+def _check_controlnets(source: Path, family: Family, controlnets: Mapping[str, Path]) -> None:
+    """Refuses those of another family, and those that cannot be added up, by their configurations."""
+    wanted = "SD3ControlNetModel" if family.denoiser == "transformer" else "ControlNetModel"
+    layers = {}
+    for kind, path in controlnets.items():
+        config = read_json(_net_folder(source, path) / "config.json", f"controlnet {kind}'s config.json")
+        if (found := config.get("_class_name")) != wanted:
+            raise FailedPrecondition(
+                f"controlnet {kind} is a {found}; one for {family.title} is a {wanted}", reason="UNSUPPORTED_MODEL"
+            )
+        if config.get("extra_conditioning_channels"):
+            raise FailedPrecondition(
+                f"controlnet {kind} wants {config['extra_conditioning_channels']} further channels beside its picture, "
+                "which are not served",
+                reason="UNSUPPORTED_MODEL",
+            )
+        layers[kind] = config.get("num_layers")
+    if len(set(layers.values())) > 1:
+        raise FailedPrecondition(
+            f"the controlnets {', '.join(layers)} have {', '.join(map(str, layers.values()))} layers; give those that "
+            "have as many",
+            reason="UNSUPPORTED_MODEL",
+        )
+
+
+def _net_folder(source: Path, path: Path) -> Path:
+    return path if path.is_absolute() or path.is_dir() else source / path
 
 
 def _refuse_unserved(config: Any) -> None:

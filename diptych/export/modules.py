@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from diptych.export.graph import Graph
 from diptych.export.ip_adapter import Installed
 
-_BATCH, _SIDES = {0: "batch"}, {0: "batch", 2: "height", 3: "width"}
+BATCH, SIDES = {0: "batch"}, {0: "batch", 2: "height", 3: "width"}
 # Batch, and the sides in units of the smallest ones: one for tracing, one to compare on.
-_TRACED, _OTHER = (2, 4, 4), (3, 2, 6)
+TRACED, OTHER = (2, 4, 4), (3, 2, 6)
 
 
 class Calls(nn.Module):
@@ -74,13 +74,13 @@ def unet(
         }
 
     axes = {
-        "sample": _SIDES,
-        "timestep": _BATCH,
-        **dict.fromkeys(extras, _BATCH),
+        "sample": SIDES,
+        "timestep": BATCH,
+        **dict.fromkeys(extras, BATCH),
         **{name: {0: "batch", 2: _part("height", part), 3: _part("width", part)} for name, (_, part) in shapes.items()},
-        "out_sample": _SIDES,
+        "out_sample": SIDES,
     }
-    return Graph("unet", Calls(model, call), inputs(*_TRACED), ("out_sample",), axes, inputs(*_OTHER))
+    return Graph("unet", Calls(model, call), inputs(*TRACED), ("out_sample",), axes, inputs(*OTHER))
 
 
 def controlnet(model: nn.Module, kind: str, *, tokens: int) -> Graph:
@@ -106,42 +106,13 @@ def controlnet(model: nn.Module, kind: str, *, tokens: int) -> Graph:
         }
 
     axes = {
-        "sample": _SIDES,
-        "timestep": _BATCH,
+        "sample": SIDES,
+        "timestep": BATCH,
         "controlnet_cond": {0: "batch", 2: "picture_height", 3: "picture_width"},
-        **dict.fromkeys(extras, _BATCH),
+        **dict.fromkeys(extras, BATCH),
         **{name: {0: "batch", 2: _part("height", part), 3: _part("width", part)} for name, (_, part) in shapes.items()},
     }
-    return Graph(f"controlnet/{kind}", Calls(model, call), inputs(*_TRACED), tuple(shapes), axes, inputs(*_OTHER))
-
-
-def sd3_transformer(model: nn.Module, *, tokens: int) -> Graph:
-    """The denoiser of Stable Diffusion 3: two streams, text and picture, that attend to one another."""
-    config: Any = model.config
-
-    def call(owner: nn.Module, sample: Tensor, states: Tensor, pooled: Tensor, timestep: Tensor) -> Tensor:
-        answer: Tensor = owner(
-            hidden_states=sample,
-            encoder_hidden_states=states,
-            pooled_projections=pooled,
-            timestep=timestep,
-            return_dict=False,
-        )[0]
-        return answer
-
-    def inputs(batch: int, height: int, width: int) -> dict[str, Tensor]:
-        return {
-            "hidden_states": torch.randn(
-                batch, config.in_channels, height * config.patch_size, width * config.patch_size
-            ),
-            "encoder_hidden_states": torch.randn(batch, tokens, config.joint_attention_dim),
-            "pooled_projections": torch.randn(batch, config.pooled_projection_dim),
-            "timestep": torch.linspace(1, 999, batch),
-        }
-
-    others = ("encoder_hidden_states", "pooled_projections", "timestep")
-    axes = {"hidden_states": _SIDES, "out_hidden_states": _SIDES, **dict.fromkeys(others, _BATCH)}
-    return Graph("transformer", Calls(model, call), inputs(*_TRACED), ("out_hidden_states",), axes, inputs(*_OTHER))
+    return Graph(f"controlnet/{kind}", Calls(model, call), inputs(*TRACED), tuple(shapes), axes, inputs(*OTHER))
 
 
 def vae_decoder(model: nn.Module) -> Graph:
@@ -149,7 +120,7 @@ def vae_decoder(model: nn.Module) -> Graph:
     channels = int(model.config.latent_channels)  # type: ignore[union-attr,arg-type]
     one, other = torch.randn(1, channels, 8, 8), torch.randn(1, channels, 4, 12)
     call = Calls(model, lambda owner, latents: owner.decode(latents, return_dict=False)[0])
-    axes = {"latent_sample": _SIDES, "sample": {0: "batch", 2: "sample_height", 3: "sample_width"}}
+    axes = {"latent_sample": SIDES, "sample": {0: "batch", 2: "sample_height", 3: "sample_width"}}
     return Graph("vae_decoder", call, {"latent_sample": one}, ("sample",), axes, {"latent_sample": other})
 
 
@@ -157,7 +128,7 @@ def vae_encoder(model: nn.Module, factor: int) -> Graph:
     """Pixels in -1..1 to the mean of their latents' distribution."""
     one, other = (torch.rand(1, 3, height * factor, width * factor) * 2 - 1 for height, width in ((8, 8), (4, 12)))
     call = Calls(model, lambda owner, pixels: owner.encode(pixels).latent_dist.mean)
-    axes = {"sample": {0: "batch", 2: "sample_height", 3: "sample_width"}, "latent_sample": _SIDES}
+    axes = {"sample": {0: "batch", 2: "sample_height", 3: "sample_width"}, "latent_sample": SIDES}
     return Graph("vae_encoder", call, {"sample": one}, ("latent_sample",), axes, {"sample": other})
 
 

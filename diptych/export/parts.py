@@ -16,6 +16,7 @@ _SERVED = {
     "UNet2DConditionModel": "diffusers.models.unets.unet_2d_condition",
     "SD3Transformer2DModel": "diffusers.models.transformers.transformer_sd3",
     "ControlNetModel": "diffusers.models.controlnets.controlnet",
+    "SD3ControlNetModel": "diffusers.models.controlnets.controlnet_sd3",
     "AutoencoderKL": "diffusers.models.autoencoders.autoencoder_kl",
     "CLIPTextModel": "transformers",
     "CLIPTextModelWithProjection": "transformers",

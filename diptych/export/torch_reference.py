@@ -9,7 +9,7 @@ from torch import Tensor
 from diptych.diffusion.families import family_of
 from diptych.engines.base import Array
 from diptych.errors import FailedPrecondition
-from diptych.export import modules
+from diptych.export import modules, sd3
 from diptych.export.from_torch import text_graph
 from diptych.export.graph import Graph
 from diptych.export.parts import load_part, read_json
@@ -47,7 +47,7 @@ def _graphs(source: Path) -> Iterator[Graph]:
     yield modules.vae_decoder(vae)
     yield modules.vae_encoder(vae, 2 ** (len(vae.config.block_out_channels) - 1))
     denoiser = load_part(source, family.denoiser)
-    make = modules.sd3_transformer if family.denoiser == "transformer" else modules.unet
+    make = sd3.transformer if family.denoiser == "transformer" else modules.unet
     yield make(denoiser, tokens=_TOKENS)
 
 
