@@ -1,7 +1,7 @@
 """LoRA adapters (Hu et al. 2021) added to the weights they were trained for.
 
 Read are safetensors files in diffusers' own styles (peft's and the older ones) and in kohya's, with diffusers' or the
-original names of Stable Diffusion XL's blocks.
+original names of the blocks of Stable Diffusion XL and 3.
 """
 
 import re
@@ -44,6 +44,26 @@ _RESNET = {
     "out_layers_3": "conv2",
     "skip_connection": "conv_shortcut",
 }
+# Stable Diffusion 3's original names within a block, for the stream of the picture and for that of the text: where
+# queries, keys and values were one matrix, the modules it is divided among.
+_JOINT = {
+    "x": {
+        "attn_qkv": ("attn_to_q", "attn_to_k", "attn_to_v"),
+        "attn_proj": ("attn_to_out_0",),
+        "attn2_qkv": ("attn2_to_q", "attn2_to_k", "attn2_to_v"),
+        "attn2_proj": ("attn2_to_out_0",),
+        "mlp_fc1": ("ff_net_0_proj",),
+        "mlp_fc2": ("ff_net_2",),
+        "adaLN_modulation_1": ("norm1_linear",),
+    },
+    "context": {
+        "attn_qkv": ("attn_add_q_proj", "attn_add_k_proj", "attn_add_v_proj"),
+        "attn_proj": ("attn_to_add_out",),
+        "mlp_fc1": ("ff_context_net_0_proj",),
+        "mlp_fc2": ("ff_context_net_2",),
+    },
+}
+_JOINT_BLOCK = re.compile(r"(?:diffusion_model_)?joint_blocks_(\d+)_(x|context)_block_(.*)")
 _ORIGINAL = re.compile(r"(input|middle|output)_blocks?_(\d+)_(.*)")
 
 
@@ -77,16 +97,16 @@ class Adapters:
         layers = int(getattr(module.config, "layers_per_block", 2) or 2) if part == "unet" else 2
         for name, deltas in known.items():
             own = flat.get(name) or flat.get(f"{name}_0") or flat.get(_diffusers_name(name, layers))
-            if own is None:
-                continue
-            for key, down, up, scale in deltas:
+            owners = [own] if own is not None else [flat[one] for one in _joint_names(name) if one in flat]
+            for key, down, up, scale in deltas if owners else ():
                 delta = (up.flatten(1) @ down.flatten(1)) * scale
-                if delta.numel() != own.weight.numel():
+                if delta.numel() != sum(own.weight.numel() for own in owners):
                     raise FailedPrecondition(
                         f"{key} was trained for other sizes than {part} has; it belongs to another model",
                         reason="LORA_MISMATCH",
                     )
-                own.weight.data += delta.reshape(own.weight.shape)
+                for own, share in zip(owners, delta.chunk(len(owners)), strict=True):
+                    own.weight.data += share.reshape(own.weight.shape)
                 self.merged.add(key)
 
     def check_all_merged(self) -> None:
@@ -140,6 +160,14 @@ def _diffusers_name(name: str, layers: int) -> str:
     if inner == "conv":
         return f"{place}_upsamplers_0_conv"
     return f"{place}_{'attentions' if kind == '1' else 'resnets'}_{layer}_{_inner(inner)}"
+
+
+def _joint_names(name: str) -> list[str]:
+    """diffusers' names for a module of Stable Diffusion 3 that has the original one, in the order of its rows."""
+    match = _JOINT_BLOCK.fullmatch(name)
+    if match is None:
+        return []
+    return [f"transformer_blocks_{match[1]}_{inner}" for inner in _JOINT[match[2]].get(match[3], ())]
 
 
 def _inner(name: str) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from safetensors.torch import save_file
 from toy_families import Toys
@@ -82,6 +83,34 @@ def test_text_encoders_are_adapted_too(toys: Toys, tmp_path: Path, base: str, na
     down, up = pair((2, 32), (32, 2))
     merged(tmp_path, {base + names[0]: down, base + names[1]: up}, 1.0, "text_encoder", text)
     assert torch.allclose(layer.weight, before + up @ down, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("base", "modules"),
+    [
+        ("lora_unet_joint_blocks_0_x_block_attn_qkv", ("attn.to_q", "attn.to_k", "attn.to_v")),
+        ("lora_unet_joint_blocks_0_context_block_attn_qkv", ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")),
+        ("lora_unet_joint_blocks_0_x_block_attn2_qkv", ("attn2.to_q", "attn2.to_k", "attn2.to_v")),
+        ("lora_unet_joint_blocks_0_context_block_attn_proj", ("attn.to_add_out",)),
+        ("lora_unet_joint_blocks_0_x_block_mlp_fc1", ("ff.net.0.proj",)),
+        ("lora_unet_joint_blocks_0_context_block_mlp_fc2", ("ff_context.net.2",)),
+        ("diffusion_model.joint_blocks.0.x_block.adaLN_modulation.1", ("norm1.linear",)),
+    ],
+)
+def test_original_names_of_stable_diffusion_3_are_divided_among_its_modules(
+    toys: Toys, tmp_path: Path, base: str, modules: tuple[str, ...]
+) -> None:
+    transformer = SD3Transformer2DModel.from_pretrained(toys.source("sd3") / "transformer")
+    names = [f"transformer_blocks.0.{module}.weight" for module in modules]
+    before = {name: weight.detach().clone() for name, weight in transformer.named_parameters()}
+    rows, columns = before[names[0]].shape
+    down, up = pair((4, columns), (rows * len(names), 4))
+    merged(tmp_path, {f"{base}.lora_down.weight": down, f"{base}.lora_up.weight": up}, 0.5, "transformer", transformer)
+    after = dict(transformer.named_parameters())
+    for number, name in enumerate(names):
+        share = up[number * rows : (number + 1) * rows]
+        assert torch.allclose(after[name], before[name] + 0.5 * share @ down, atol=1e-5)
+    assert all((weight == before[name]).all() for name, weight in after.items() if name not in names)
 
 
 def test_adapters_of_another_model_and_of_another_kind_are_refused(unet: UNet2DConditionModel, tmp_path: Path) -> None:
