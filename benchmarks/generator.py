@@ -66,6 +66,8 @@ async def main() -> None:
     parser.add_argument("--unet", type=Path, help="another half-precision graph of the same denoiser")
     parser.add_argument("--ways", nargs="+", default=list(generator_load.WAYS), choices=generator_load.WAYS)
     parser.add_argument("--sizes", nargs="+", type=int, default=[], help="samples in a call, any when not given")
+    milliseconds = ("FIXED", "EACH")
+    parser.add_argument("--call", nargs=2, type=float, metavar=milliseconds, help="of another machine, to replay")
     parser.add_argument("--seconds", type=float, default=0, help="fewer requests where they would take longer")
     compiling = argparse.BooleanOptionalAction
     parser.add_argument("--compile", action=compiling, default=True, help="torch.compile too; slow at first")
@@ -85,6 +87,8 @@ async def main() -> None:
         if given.model:
             outcomes = [replace(one, title=f"Stable Diffusion 1.5: {one.title}") for one in outcomes]
             name = f"{given.device}-{name}"
+        elif given.call:
+            name = f"{name}-of-another"
         found |= {name if len(outcomes) == 1 else f"{name}-{number}": one for number, one in enumerate(outcomes)}
         write(given.out, line, found)
         for one in outcomes:

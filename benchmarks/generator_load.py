@@ -60,12 +60,13 @@ async def measure(given: argparse.Namespace, *, load: float) -> list[Outcome]:
             done[name] += requests
             seconds[name] += max(one.done for one in requests)
             tell(f"{load:.0%} {_line(name, requests, max(one.done for one in requests))}")
+    streams = "1 stream" if given.streams == 1 else f"{given.streams} streams"
     lines = [_line(name, requests, seconds[name]) for name, requests in done.items()]
     means = {str(line["way"]): float(line["mean, s"]) for line in lines}
     shares = {name: means["continuous"] / means[name] for name in ("dynamic", "dynamic, padded") if name in means}
     return [
         Outcome(
-            f"{given.streams} streams of {count} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity",
+            f"{streams} of {count} requests of {STEPS[0]} to {STEPS[1]} steps at {load:.0%} of capacity",
             lines,
             [
                 Verdict(f"mean latency as a part of {name}'s", f"{share:.2f}", f"{TARGET}", share <= TARGET)

@@ -58,11 +58,12 @@ class Cost:
 
 async def measure(given: argparse.Namespace) -> list[Outcome]:
     """Mean latency of every way as a part of dynamic's, and our width against the best one for other machines."""
-    return [_ways(given.requests), _widths(given.requests)]
+    if given.call:
+        return [_ways(given.requests, Cost(*(milliseconds / 1e3 for milliseconds in given.call)))]
+    return [_ways(given.requests, Cost(FIXED, EACH)), _widths(given.requests)]
 
 
-def _ways(count: int) -> Outcome:
-    cost = Cost(FIXED, EACH)
+def _ways(count: int, cost: Cost) -> Outcome:
     ways: dict[str, Callable[[Sequence[Request]], float]] = {
         "ours": lambda stream: replay(stream, cost, learning()),
         **{f"{width} rows": partial(_of_width, cost, width) for width in (1, 2, 4, 6, 8)},
@@ -79,7 +80,7 @@ def _ways(count: int) -> Outcome:
         | {f"of dynamic's at {load:.0%}": parts[name][load] for load in LOADS}
         for name in ways
     ]
-    call = f"a call of n rows takes {1e3 * FIXED:.1f} ms + n times {1e3 * EACH:.1f} ms"
+    call = f"a call of n rows takes {1e3 * cost.fixed:.1f} ms + n times {1e3 * cost.each:.1f} ms"
     seen = " and ".join(f"{parts['far-sighted'][load]:.2f} at {load:.0%}" for load in LOADS)
     return Outcome(
         f"replayed: {STREAMS} streams of {count} requests, {call}",

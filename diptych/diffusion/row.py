@@ -71,7 +71,7 @@ class Kept:
 
 
 class Row:
-    """A sample in a running batch. `latents` (C, h, w) float32 now; `estimate` is the clean picture it heads for.
+    """A sample in a running batch. `latents` (C, h, w) float32 now.
 
     `beside` (C', h, w) are further channels that the denoiser sees, the same at every step; `controls` what
     ControlNets look at.
@@ -92,7 +92,6 @@ class Row:
     ) -> None:
         self.spec = spec
         self.latents = latents
-        self.estimate = latents
         self.controls = controls
         self._schedule = schedule
         self._guidance = guidance
@@ -100,6 +99,9 @@ class Row:
         self._negative = negative
         self._kept = kept
         self._beside = beside
+        self._scaled: Array | None = None  # The latents as the denoiser sees them, once they were asked for.
+        # What the last prediction was, of which latents and at which level: most steps are never looked at.
+        self._last: tuple[Array, Array, float] | None = None
 
     @property
     def key(self) -> Hashable:
@@ -124,8 +126,13 @@ class Row:
     @property
     def sample(self) -> Array:
         """(C', h, w) float32: what the denoiser sees at this step."""
-        scaled = self._schedule.scale(self.latents)
+        scaled = self._scale()
         return scaled if self._beside is None else np.concatenate([scaled, self._beside])
+
+    @property
+    def estimate(self) -> Array:
+        """(C, h, w) float32: the clean latents that it heads for. From any thread."""
+        return self.latents if (last := self._last) is None else self._schedule.estimate(*last)
 
     @property
     def conditions(self) -> Sequence[Condition]:
@@ -136,6 +143,12 @@ class Row:
     def advance(self, predictions: Sequence[Array]) -> None:
         """Takes one step with a prediction (C, h, w) for each of `conditions`."""
         prediction = predictions[0] if len(predictions) == 1 else self._guidance.combine(*predictions)
-        self.estimate = self._schedule.estimate(prediction, self.latents)
+        self._last = (prediction, self._scale(), self._schedule.level)
+        self._scaled = None
         latents = self._schedule.step(prediction, self.latents)
         self.latents = latents if self._kept is None else self._kept.bind(latents, self._schedule)
+
+    def _scale(self) -> Array:
+        if self._scaled is None:
+            self._scaled = self._schedule.scale(self.latents)
+        return self._scaled

@@ -141,13 +141,17 @@ class NoiseSchedule:
         scaled = self._scheduler.scale_model_input(torch.from_numpy(latents), self._timesteps[self.step_index])
         return _array(scaled)
 
-    def estimate(self, prediction: Array, latents: Array) -> Array:
-        """(C, h, w) float32: the clean latents that the denoiser's `prediction` points at."""
+    @property
+    def level(self) -> float:
+        """What `estimate` has to know of this step: sigma, or the part of the signal in the latents' variance."""
+        return self.sigma if self._flow else self._signal()
+
+    def estimate(self, prediction: Array, scaled: Array, level: float) -> Array:
+        """(C, h, w) float32: the clean latents that the denoiser's `prediction` points at, from what it saw and the
+        level of that step, however many were taken since."""
         if self._flow:
-            return np.asarray(latents - np.float32(self.sigma) * prediction)
-        signal = self._signal()
-        kept, noisy = np.float32(math.sqrt(signal)), np.float32(math.sqrt(1 - signal))
-        scaled = self.scale(latents)
+            return np.asarray(scaled - np.float32(level) * prediction)
+        kept, noisy = np.float32(math.sqrt(level)), np.float32(math.sqrt(1 - level))
         match self._scheduler.config.prediction_type:
             case "v_prediction":
                 return np.asarray(kept * scaled - noisy * prediction)

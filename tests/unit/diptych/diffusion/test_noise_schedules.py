@@ -25,13 +25,28 @@ def test_a_true_velocity_leads_to_the_clean_latents(steps: int, strength: float)
     while not walk.finished:
         levels.append(walk.sigma)
         assert walk.timestep == pytest.approx(walk.sigma * 1000)
-        assert np.allclose(walk.estimate(NOISE - CLEAN, latents), CLEAN, atol=1e-5)
+        assert np.allclose(walk.estimate(NOISE - CLEAN, latents, walk.level), CLEAN, atol=1e-5)
         latents = walk.step(NOISE - CLEAN, latents)
         assert np.allclose(latents, walk.add_noise(CLEAN, NOISE), atol=1e-5)
     assert np.allclose(latents, CLEAN, atol=1e-5)
     assert levels == sorted(levels, reverse=True)
     assert len(levels) == walk.num_steps == steps_to_take(steps, strength)
     assert walk.sigma == 0
+
+
+@pytest.mark.parametrize("name", ["ddim", "euler", "heun", "dpmpp_2m_karras", "unipc"])
+def test_the_true_noise_points_at_the_clean_latents_even_later(name: str) -> None:
+    """A step's estimate may be asked for when further steps were taken."""
+    settings = ScheduleSettings(
+        {"_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "clip_sample": False}
+    )
+    walk = NoiseSchedule(name, settings, num_inference_steps=6)
+    latents, seen = walk.begin_at(CLEAN, NOISE, forget=False), []
+    while not walk.finished:
+        seen.append((walk.scale(latents), walk.level))
+        latents = walk.step(NOISE, latents)
+    for scaled, level in seen:
+        assert np.allclose(walk.estimate(NOISE, scaled, level), CLEAN, atol=2e-3)
 
 
 def test_two_walks_do_not_share_a_position() -> None:

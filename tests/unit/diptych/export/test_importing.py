@@ -51,7 +51,7 @@ def test_a_preview_is_drawn_by_the_map_without_the_decoder(toys: Toys) -> None:
         toys.model("sd"), Defaults(4, 1.0), threads=1, preview_map=PreviewMap(weights, [0.25, 0.5, 1])
     )
     row = pipeline.prepare(RowSpec("a", 64, 64, 1, 1, 1.0, "ddim"))
-    row.estimate = np.ones((4, 8, 8), np.float32)
+    row.latents = np.ones((4, 8, 8), np.float32)
     pipeline.close()  # A decoder that is closed cannot run.
     assert (pipeline.preview(row) == (191, 191, 255)).all()
 
