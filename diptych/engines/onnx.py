@@ -187,7 +187,7 @@ def _open(
     except _UNREADABLE as error:
         if replays(wanted):
             # A provider that cannot run every node refuses to record a graph; without recording it hands them on.
-            _LOG.warning("%s cannot record %s as a CUDA graph", wanted[0][0], path.name)
+            _LOG.warning("%s cannot record %s as a CUDA graph", wanted[0][0], f"{path.parent.name}/{path.name}")
             return _open(path, threads, _without_replay(wanted), keep_memory)
         raise DataCorrupted(
             f"{path.name} is not a graph that ONNX Runtime can load; pull its model again",
