@@ -15,6 +15,7 @@ from diptych.errors import DiptychError, FailedPrecondition, InvalidRequest, Mod
 
 if TYPE_CHECKING:
     from diptych.repository import ModelRepository
+    from diptych.repository.builds import Build
 
 models = typer.Typer(
     no_args_is_help=True, help="List, obtain, import, build, check, time and remove the models on this machine."
@@ -34,14 +35,18 @@ Cache = Annotated[
 
 @models.command("list")
 def list_models(json: AsJson = False, folder: Folder = None, cache: Cache = None) -> None:
-    """List the models, their kind, licence, and whether their files are here."""
+    """List the models, their kind, licence, whether their files are here, and what was built of them."""
     repository = _open(folder, cache)
-    aliases = repository.aliases()
+    aliases, faults = repository.aliases(), list[DiptychError](repository.faults())
     found = []
     for manifest in repository.manifests():
         reference = f"{manifest.name}@{manifest.version}"
         default = repository.get(manifest.name).version == manifest.version
-        found.append((manifest, repository.state(reference), default))
+        try:
+            builds = repository.builds(reference)
+        except DiptychError as fault:
+            builds, faults = [], [*faults, fault]
+        found.append((manifest, repository.state(reference), default, builds))
     if json:
         terminal.print_json(
             [
@@ -58,16 +63,40 @@ def list_models(json: AsJson = False, folder: Folder = None, cache: Cache = None
                     "description": manifest.description,
                     "origin": manifest.origin,
                     "sources": manifest.sources,
+                    "builds": [_told(folder, build) for folder, build in builds],
                 }
-                for manifest, state, default in found
+                for manifest, state, default, builds in found
             ]
         )
     else:
-        rows = [(m.name, m.version, m.kind, m.task, m.license, state) for m, state, _ in found]
-        columns = ("model", "version", "kind", "task", "licence", "state")
+        rows = [
+            (m.name, m.version, m.kind, m.task, m.license, state, "\n".join(_told_shortly(one) for _, one in builds))
+            for m, state, _, builds in found
+        ]
+        columns = ("model", "version", "kind", "task", "licence", "state", "builds")
         terminal.show_table(terminal.console(), columns, rows)
-    if failed := _report(repository.faults(), as_json=json):
+    if failed := _report(faults, as_json=json):
         raise typer.Exit(failed)
+
+
+def _told(folder: Path, build: "Build") -> dict[str, Any]:
+    return {
+        **build.key.model_dump(),
+        "folder": str(folder),
+        "megabytes": sum(part.bytes for part in build.parts) / 1e6,
+        "provider": build.provider,
+        "milliseconds": build.milliseconds,
+        "source_milliseconds": build.source_milliseconds,
+        "largest_error": max(part.max_error for part in build.parts),
+        "psnr": build.psnr,
+    }
+
+
+def _told_shortly(build: "Build") -> str:
+    named = " ".join(part for part in (build.key.engine, build.key.precision, build.key.target) if part)
+    if not build.milliseconds or not build.source_milliseconds:
+        return f"{named}, not run"
+    return f"{named}, {build.source_milliseconds / build.milliseconds:.2f} times as fast"
 
 
 @models.command()

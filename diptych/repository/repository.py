@@ -12,7 +12,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from diptych.errors import DataCorrupted, DiptychError, FailedPrecondition, ModelNotPulled
-from diptych.repository.builds import builds_folder
+from diptych.repository.builds import Build, builds_folder, read_builds
 from diptych.repository.conversions import convert
 from diptych.repository.manifest import (
     FileEntry,
@@ -116,6 +116,11 @@ class ModelRepository:
         manifest = shelved.manifest
         builds = builds_folder(self._cache.parent, manifest.name, manifest.digest)
         return LocalModel(manifest, self._directory(shelved), manifest.digest, builds)
+
+    def builds(self, reference: str) -> list[tuple[Path, Build]]:
+        """What was built of the model, with the folders; nothing of it is checked but its manifest."""
+        manifest = self.get(reference)
+        return read_builds(builds_folder(self._cache.parent, manifest.name, manifest.digest))
 
     def verify(self, reference: str) -> None:
         """Nothing if every file of the model has its hash; DataCorrupted names the first that has not."""

@@ -8,6 +8,7 @@ import pytest
 
 from diptych.cli.failures import run_command
 from diptych.repository import ModelRepository
+from diptych.repository.builds import Build, BuildKey, BuiltPart, write_build
 from tests.unit.diptych.repository.conftest import Workbench, onnx_bytes, own_file, python_file, workbench
 
 __all__ = ["workbench"]
@@ -113,3 +114,31 @@ def test_graphs_are_timed(workbench: Workbench, capsys: pytest.CaptureFixture[st
     assert 0 < timed["median_ms"] <= timed["p95_ms"]
     assert run(workbench, "bench", "--runs", "1") == 0
     assert "near@1.0" in capsys.readouterr().out
+
+
+def test_builds_are_listed_with_what_they_gain(workbench: Workbench, capsys: pytest.CaptureFixture[str]) -> None:
+    pulled(workbench, "far")
+    local = workbench.repository().open("far")
+    key = BuildKey(engine="mnn", engine_version="3", precision="fp32", batch=(1, 4), resolution=(128, 1024))
+    part = BuiltPart(
+        source="model.onnx", path="model.mnn", sha256="0" * 64, precision="fp32", method="converted",
+        bytes=2_000_000, max_error=0.001, mean_error=0.0001,
+    )  # fmt: skip
+    folder = local.builds / key.folder
+    folder.mkdir(parents=True)
+    build = Build(
+        model="far", version="1.0", digest=local.digest, key=key, reference="onnx", checked="engine",
+        provider="CPU", milliseconds=2.0, source_milliseconds=5.0, parts=(part,),
+    )  # fmt: skip
+    write_build(folder, build)
+    capsys.readouterr()
+    assert run(workbench, "list", "--json") == 0
+    ((listed,),) = [one["builds"] for one in json.loads(capsys.readouterr().out)]
+    assert (listed["engine"], listed["provider"], listed["megabytes"]) == ("mnn", "CPU", 2.0)
+    assert (listed["folder"], listed["largest_error"]) == (str(folder), 0.001)
+    assert run(workbench, "list") == 0
+    assert "2.50 times" in " ".join(capsys.readouterr().out.split())
+    (folder / "build.toml").write_text("model = ")
+    assert run(workbench, "list", "--json") == 1
+    said = capsys.readouterr()
+    assert [one["name"] for one in json.loads(said.out)] == ["far"] and "unreadable build.toml" in said.err
