@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from diptych.diffusion import Defaults, open_pipeline
 from diptych.diffusion.denoiser import SampleGraph
-from diptych.engines.base import Array, TensorSpec
+from diptych.engines.base import Array, Engine, Held, TensorSpec
 from diptych.engines.fake import FakeEngine
 from diptych.engines.onnx import OnnxEngine
 
@@ -49,6 +51,33 @@ def test_each_sample_gets_its_own_answer(count: int, sizes: set[int], least: int
     for number, one in enumerate(samples(count)):
         (alone,) = SampleGraph(Counting("B"), least_batch=least, batch_sizes=tuple(sizes)).run([one])
         assert together[number].tobytes() == alone[0].tobytes()
+
+
+@pytest.mark.parametrize(("provider", "fewest"), [("CPUExecutionProvider", 6), ("CUDAExecutionProvider", 2)])
+def test_calls_are_filled_up_on_a_cpu_alone(tiny_folder: Path, provider: str, fewest: int) -> None:
+    """There a row is the same to the bit in company of one sample a thread; on a GPU it would only cost."""
+    seen = set()
+
+    class There:
+        def __init__(self, engine: Engine) -> None:
+            self._engine = engine
+            self.provider = provider
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._engine, name)
+
+        def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
+            seen.add(inputs["sample"].shape[0])
+            return self._engine.run(inputs, outputs)
+
+    def around(path: str, engine: Engine) -> Engine:
+        there: Any = There(engine)
+        return there if path.startswith("unet") else engine
+
+    pipeline = open_pipeline(tiny_folder, Defaults(4, 3.0), threads=6, around=around)
+    pipeline.warm_up((1, 4))
+    pipeline.close()
+    assert seen == {fewest, 8}
 
 
 @pytest.mark.parametrize("count", [1, 4, 6])
