@@ -65,7 +65,7 @@ MIXTURE = (
 
 def read_phrases() -> dict[str, Grammar]:
     """The grammar of each language, and "frames" for English ones."""
-    own = {k: [k, f"{k}_plain", f"{k}_steps", f"{k}_wide", f"{k}_spoken"] for k in LANGUAGES}
+    own = {k: [k, f"{k}_plain", f"{k}_steps", f"{k}_wide", f"{k}_spoken", f"{k}_core"] for k in LANGUAGES}
     return load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
 
 
@@ -155,6 +155,7 @@ def drawn_behind(grammar: Grammar, rng: random.Random) -> Phrase:
 # what is not wanted.
 _REQUESTS, _FORMS = "ABCF", {"M": (0, "ing"), "N": (1, "ing"), "D": (0, "done"), "V": (1, "sub")}
 _LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDVX])(?![A-Za-z])")
+USUAL = 0.4  # share of foreign requests in the words that most people use
 REMARK = 0.08  # share of foreign requests that are remarks, where there are phrases for it
 _SELDOM = {"composite": 0.3, "match_style": 0.3}
 
@@ -172,9 +173,10 @@ class Foreigner:
         return Phrase.of(self.grammar.expand(nodes, self.rng), None if name == "clarify" else name)
 
     def request(self, name: str) -> Phrase:
-        """A request: plain, under a condition, or a remark that asks for it."""
+        """A request: as most people ask, plain, under a condition, or a remark that asks for it."""
         draw = self.rng.random()
-        kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + REMARK else "do"
+        usual = "core" if self.rng.random() < USUAL else "do"
+        kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + REMARK else usual
         return self.act(name, kind if (name, kind) in self.grammar.sections else "do")
 
     def unwanted(self, names: list[str]) -> Phrase:
