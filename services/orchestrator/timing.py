@@ -13,6 +13,8 @@ from services.orchestrator.plan import action_of, operation_of, service_of
 
 Size = tuple[int, int]
 
+# What mixes the channels costs many times what moves each by itself; dearest first.
+_COLOR_COSTS = (("hue", "color"), ("grayscale",), ("saturation", "vibrance"))
 _FILM_SECONDS, _FILM_RATE = 4.0, 24.0  # the contract's defaults
 
 
@@ -45,6 +47,9 @@ def kind_of(step: v1.PlanStep) -> str:
         ]
         if operation_of(step) == "upscale":
             parts.append("x2" if _factor(step, (1, 1)) <= 2 else "x4")
+        if operation_of(step) == "color_correct":
+            parts += [group[0] for group in _COLOR_COSTS if any(getattr(values, name) for name in group)][:1]
+            parts += ["auto"] if values.auto else []
         if step.edit.HasField("selection"):
             parts.append(f"in {step.edit.selection.WhichOneof('target')}")
     elif action == "select":

@@ -92,8 +92,12 @@ def test_work_of_one_kind_is_told_from_another() -> None:
         "edit { replace_background { color: '#ffffff' } }",
         "edit { replace_background { image {} } }", "edit { denoise {} selection { mask {} } }", "edit { denoise {} }",
         "analyze { kinds: ANALYSIS_KIND_FACES }", "analyze {}",
+        "edit { color_correct { color: '#0000ff' } }", "edit { color_correct { grayscale: true } }",
+        "edit { color_correct { saturation: 0.3 contrast: 0.2 } }", "edit { color_correct { contrast: 0.2 } }",
     ]  # fmt: skip
     assert len({kind_of(step(text)) for text in texts}) == len(texts)
+    alike = ["edit { color_correct { contrast: 0.2 } }", "edit { color_correct { brightness: 0.1 temperature: 0.4 } }"]
+    assert len({kind_of(step(text)) for text in alike}) == 1
     assert amount_of(step("generate { num_images: 2 num_inference_steps: 5 }"), None) == 10
 
 
