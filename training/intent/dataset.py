@@ -32,6 +32,7 @@ ENGLISH = [
     "en_spoken",
 ]
 FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide"]
+_MEASURED = ("goals", "fresh_goals", "calibration_goals", "slot_goals")
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.
@@ -58,8 +59,8 @@ MIXTURE = (
     ("followupNoImage", 0.03, False),
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
-    ("foreign", 0.42, True),
-    ("foreign", 0.08, False),
+    ("foreign", 0.70, True),
+    ("foreign", 0.12, False),
 )
 
 
@@ -93,7 +94,7 @@ def goals(count: int, seed: int | str) -> Iterator[Goal]:
 
 def measured() -> set[str]:
     """The bare words of our own goals that the head is measured on: what happens to be one of them is left out."""
-    return {_bare(text) for name in ("goals", "fresh_goals", "slot_goals") for text in texts(GOALS / f"{name}.txt")}
+    return {_bare(text) for name in _MEASURED for text in texts(GOALS / f"{name}.txt")}
 
 
 def _bare(text: str) -> str:

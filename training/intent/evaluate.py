@@ -26,16 +26,17 @@ _PREFACE = """Written by `python -m training.intent.evaluate` on {date}, {machin
 
 None of these sets was trained on; a training goal that happens to be one of ours is left out. All goals in files of
 ours and all training phrases are by the same hand, which flatters: other people's goals are the harder test where they
-are of a kind that we did not think of.
+are of a kind that we did not think of. The files are in `tests/unit/services/orchestrator/intent/`.
 
-- *Fresh goals* (`tests/unit/services/orchestrator/intent/fresh_goals.txt`): 121, five languages, more than half of two
-  steps and more. They were written, with their labels, before the phrases of the head that is measured here and before
-  its rules; no phrase, rule, threshold or choice among heads was made with their errors in view. The measure to trust.
+- *Fresh goals* (`fresh_goals.txt`): 121, five languages, more than half of two steps and more. They were written, with
+  their labels, before the phrases of the head that is measured here and before its rules; no phrase, rule, threshold or
+  choice among heads was made with their errors in view. The measure to trust. (The head before this one: route 0.853,
+  F1 0.814, exact 0.661, two steps or more 0.688.)
+- *Goals for the confidence* (`calibration_goals.txt`): 94 of the same kind, written when the heads were trained. The
+  confidence (two numbers) is fitted on them, and nothing else.
 - *Our own goals* (`goals.txt`): written before the rules of order and limits; those rules were made with their errors
-  in view, and this head was chosen among several by them and the labelled goals.
-- *Labelled goals*: other people's; they guided development.
-
-The confidence was fitted on our own and the labelled goals; the fresh ones check it."""
+  in view, and this head was chosen among five by them and the labelled goals.
+- *Labelled goals*: other people's; they guided development."""
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
@@ -290,17 +291,16 @@ def section(title: str, cases: list[Case], errors: int) -> str:
         _table("kind of error | times", kinds.most_common(errors)),
     ]
     wrong = [f"- {case.text[:110]} -> {', '.join(case.said[1]) or 'asked'}" for case in cases if not case.exact]
-    if title.startswith(("Our own", "Fresh")):
+    if title.startswith(("Our own", "Fresh", "Goals for")):
         parts += ["Read wrong:", "\n".join(wrong)]
     return "\n\n".join(parts)
 
 
-def calibrate(folder: Path, encoder: Path, files: list[Path], clarify_below: float) -> None:
-    """Fits the confidence on the labelled and our own goals and writes it to the folder's intent.json."""
+def calibrate(folder: Path, encoder: Path, clarify_below: float) -> None:
+    """Fits the confidence on the goals written for it and writes it to the folder's intent.json."""
     _settle(folder, [1.0, 0.0], 0.0)
     model = IntentModel.load(folder, encoder)
-    cases = [*our_own(model), *(case for path in files for case in labelled(model, path))]
-    fitted = [round(value, 4) for value in platt(cases)]
+    fitted = [round(value, 4) for value in platt(our_own(model, "calibration_goals.txt"))]
     model.close()
     _settle(folder, fitted, clarify_below)
 
@@ -316,24 +316,30 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, required=True)
     parser.add_argument("--model", type=Path, default=TARGET)
     parser.add_argument("--labelled", type=Path, action="append", required=True)
-    parser.add_argument("--clarify-below", type=float, default=0.12, help="confidence below which the model asks")
+    parser.add_argument("--clarify-below", type=float, default=0.4, help="confidence below which the model asks")
     parser.add_argument("--calibrate", action="store_true", help="fit the confidence")
     parser.add_argument("--report", type=Path, default=Path(__file__).parent / "REPORT.md")
     options = parser.parse_args()
     if options.calibrate:
-        calibrate(options.model, options.encoder, options.labelled, options.clarify_below)
+        calibrate(options.model, options.encoder, options.clarify_below)
         seal(options.model)
     model = IntentModel.load(options.model, options.encoder)
-    fresh, mine = our_own(model, "fresh_goals.txt"), our_own(model)
+    fresh, fitted, mine = (our_own(model, f"{name}.txt") for name in ("fresh_goals", "calibration_goals", "goals"))
     files = {path: labelled(model, path) for path in options.labelled}
     together = [case for cases in files.values() for case in cases]
     preface = _PREFACE.format(date=datetime.now(UTC).date(), machine=platform.processor() or platform.machine())
     parts = ["# The intent model, measured", preface, section("Fresh goals", fresh, 40)]
+    parts.append(section("Goals for the confidence", fitted, 40))
     parts += [section("Our own goals", mine, 40), slot_section(model)]
     parts += [section(f"Labelled goals: {path.name}", cases, 40) for path, cases in files.items()]
     parts.append(section("All labelled goals together", together, 0).split("\n\n| group")[0])
     picture = options.report.with_name("reliability.png")
-    sets = {"fresh goals": fresh, "our own goals": mine, "labelled goals of others": together}
+    sets = {
+        "fresh goals": fresh,
+        "goals for the confidence": fitted,
+        "our own goals": mine,
+        "labelled goals of others": together,
+    }
     draw_reliability(sets, picture)
     parts.append(f"![Confidence against the share of right plans]({picture.name})")
     options.report.write_text("\n\n".join(parts) + "\n")

@@ -109,7 +109,8 @@ class IntentModel:
             return _asked(reason, found.nothing, self._readings(plans or possible, tagging))
         best = plans[0]
         confidence = self._confidence(best)
-        if confidence < self._settings.clarify_below:
+        # Without a picture a scene is drawn however unsure its reading: nothing else can be meant that could be done.
+        if confidence < self._settings.clarify_below and (has_image or best.names != ("generate",)):
             return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
         reading = self._reading(best, tagging)
         others = self._readings(plans[1:], tagging)

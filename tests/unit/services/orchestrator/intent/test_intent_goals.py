@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - the marks of other scripts are meant
 """The trained model on goals written before it was trained, and the tools that measure and seal it."""
 
 import hashlib
@@ -9,6 +10,8 @@ import pytest
 
 from diptych.repository import ModelRepository
 from services.orchestrator.intent import IntentModel
+from services.orchestrator.plan_faults import plan_faults
+from services.orchestrator.planner import plan_goal
 from training.intent.labelled import detail_holds, details, own
 from training.intent.sealed import seal
 
@@ -26,17 +29,21 @@ def model() -> Iterator[IntentModel]:
     loaded.close()
 
 
-def test_our_own_goals(model: IntentModel) -> None:
+@pytest.mark.parametrize(
+    ("name", "least", "least_of_several"),
+    [("goals", 0.93, 0.92), ("fresh_goals", 0.79, 0.77), ("calibration_goals", 0.79, 0.73)],
+)
+def test_our_own_goals(model: IntentModel, name: str, least: float, least_of_several: float) -> None:
     exact: list[bool] = []
     several: list[bool] = []
-    for text, has_image, right in own(HERE / "goals.txt"):
+    for text, has_image, right in own(HERE / f"{name}.txt"):
         intent = model.understand(text, has_image=has_image)
         said = (intent.route, tuple(operation.name for operation in intent.operations))
         exact.append(said in right)
         if max(len(names) for _, names in right) > 1:
             several.append(exact[-1])
-    assert np.mean(exact) >= 0.82
-    assert np.mean(several) >= 0.74
+    assert np.mean(exact) >= least
+    assert np.mean(several) >= least_of_several
 
 
 def test_details(model: IntentModel) -> None:
@@ -44,7 +51,7 @@ def test_details(model: IntentModel) -> None:
     for text, has_image, wanted in details(HERE / "slot_goals.txt"):
         intent = model.understand(text, has_image=has_image)
         found += [detail_holds(intent, *detail) for detail in wanted]
-    assert np.mean(found) >= 0.93
+    assert np.mean(found) >= 0.96
 
 
 def test_limits_and_pictures_reach_the_intent(model: IntentModel) -> None:
@@ -52,6 +59,28 @@ def test_limits_and_pictures_reach_the_intent(model: IntentModel) -> None:
     assert [operation.name for operation in intent.operations] == ["color_correct"]
     assert intent.limits == ("don't crop them",) and intent.forbidden == ("crop",)
     assert intent.every_picture
+
+
+@pytest.mark.parametrize("goal", ["blur the car", "a photo of a man removing his hat", "the usual, please"])
+def test_what_is_unsure_is_asked(model: IntentModel, goal: str) -> None:
+    intent = model.understand(goal, has_image=True)
+    assert intent.route == "CLARIFY"
+    plan = plan_goal(goal, intent, 1)
+    assert 2 <= len(plan.clarification.options) <= 4
+    assert all(plan_faults(option.plan, 1) == [] for option in plan.clarification.options)
+
+
+@pytest.mark.parametrize(
+    ("goal", "names"),
+    [
+        ("use the second picture as background for the first", ["replace_background"]),
+        ("desaturate everything except the dog", ["color_correct"]),
+        ("quita la farola, endereza la foto y ponla en blanco y negro", ["remove_object", "rotate", "color_correct"]),
+        ("先去掉路人，再调亮，最后放大", ["remove_object", "color_correct", "upscale"]),
+    ],
+)
+def test_goals_that_were_once_misread(model: IntentModel, goal: str, names: list[str]) -> None:
+    assert [operation.name for operation in model.understand(goal, has_image=True).operations] == names
 
 
 def test_sealing_renews_the_hashes_of_own_files_only(tmp_path: Path) -> None:

@@ -152,7 +152,9 @@ def test_below_its_threshold_it_asks_and_offers_what_it_read(model: IntentModel,
     (tmp_path / "intent.json").write_text(json.dumps(settings))
     wary = IntentModel.load(tmp_path, shipped)
     intent = wary.understand("crop it to a square", has_image=True)
+    drawn = wary.understand("a lighthouse in a storm", has_image=False)
     wary.close()
+    assert names(drawn) == ["generate"]  # without a picture nothing else could be done
     assert intent.route == "CLARIFY" and intent.reason is ClarifyReason.UNSURE and intent.operations == ()
     assert intent.alternatives[0].operations == model.understand("crop it to a square", has_image=True).operations
 
