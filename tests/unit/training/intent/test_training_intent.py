@@ -133,7 +133,7 @@ def test_every_letter_of_a_frame_becomes_a_request() -> None:
     """A letter left standing would teach the head that it asks for something."""
     stray = re.compile(r"(?<![\w'])(?:[ABCDEFGHSX]|[BH]2)(?![\w'])")
     several = [goal for goal in goals(6000, "9/1") if len(goal.operations) > 1 and goal.language == "en"]
-    assert len(several) > 1500
+    assert len(several) > 1000
     odd = [goal.phrase.text for goal in several if len(stray.findall(goal.phrase.text)) > 1]
     odd = [text for text in odd if not text.isupper() and "image" not in text]
     assert odd == []
