@@ -16,7 +16,7 @@ from services.orchestrator.intent import clauses, limits, ordering, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
-from services.orchestrator.intent.prompt import commands, drawn
+from services.orchestrator.intent.prompt import commands, drawn, pictured
 from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
 
 _MAX_CHARACTERS = 4000
@@ -29,6 +29,7 @@ _MOST_REQUESTS = 4
 _TRUST = 0.5  # the weight of a request read alone against the whole goal
 _HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
 _CLEAR = 0.8  # probability from which an operation is found for sure
+_TOLD = 3.0  # logit of what the words alone leave no doubt of
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
 
@@ -122,6 +123,9 @@ class IntentModel:
     def _look(self, text: str, has_image: bool) -> tuple[Evidence, Tagging]:
         (features,), seen = self._read([text], has_image)
         logits, tags = seen["operations"][0] + self._prior, seen["token_operations"][0]
+        if not has_image and pictured(text):
+            drawing = self._settings.operations.index("generate")
+            logits[drawing], logits[-1] = max(logits[drawing], _TOLD), min(logits[-1], -_TOLD)
         if has_image and len(text) <= _SHORT:
             logits[:-1] = self._with_parts(text, logits[:-1], tags, features)
         present = _probability(logits[:-1])

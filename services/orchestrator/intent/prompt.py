@@ -33,6 +33,14 @@ _CARRIER = re.compile(
     re.IGNORECASE,
 )
 _IDEOGRAPHIC = re.compile(r"^(?:请|帮我|给我|麻烦)*(?:画|生成|创作|设计|来)(?:一张|一个|一幅)?")
+# "A photo of a cat", but neither "the photo of a cat" nor "a photo of my cat": those exist.
+_PICTURED = re.compile(
+    r"^\W*(?:(?:an?|one|some|two|three|several|ein|une?|una)\s+(?:[\w-]+\s+){0,3}?)?"
+    r"(?:photo(?:graph)?s?|pictures?|images?|pics?|snapshots?|fotos?|bild(?:er)?|im[aá]gen(?:es)?)\s+"
+    r"(?:of|showing|von|de|d['’])\s*(?!(?:my|our|your|this|that|these|those|it|me|us|him|her|them|the|mein\w*|unser\w*|"
+    r"dies\w*|mon|ma|mes|notre|nos|mis?|nuestr\w*|est\w*|yesterday|last|gestern|hier|ayer)\b)\w",
+    re.IGNORECASE,
+)
 _MARKS = " \t\n,;:.!?-，。、；！？"
 _TAIL = re.compile(
     r"\s(?:please|thanks|thank you|thx|pls|for me|asap|and|then|und|dann|et|puis|y|luego)$", re.IGNORECASE
@@ -42,6 +50,11 @@ _TAIL = re.compile(
 def commands(words: str) -> bool:
     """True if these words hold a command to draw, so that the prompt only begins after them."""
     return _COMMANDED.search(words) is not None
+
+
+def pictured(words: str) -> bool:
+    """True for words that name a picture of something, as people who want it drawn do: "a photo of a red barn"."""
+    return _PICTURED.match(words) is not None
 
 
 def drawn(words: str) -> str:

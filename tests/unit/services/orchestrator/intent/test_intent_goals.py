@@ -83,6 +83,31 @@ def test_goals_that_were_once_misread(model: IntentModel, goal: str, names: list
     assert [operation.name for operation in model.understand(goal, has_image=True).operations] == names
 
 
+@pytest.mark.parametrize(
+    ("goal", "prompt"),
+    [
+        ("a photo of a man removing his hat", "a photo of a man removing his hat"),
+        ("A photo of a cat", "A photo of a cat"),
+        ("picture of a red car", "a red car"),
+        ("a picture of a dragon", "a dragon"),
+        (
+            "a black and white photograph of a chef slicing onions",
+            "a black and white photograph of a chef slicing onions",
+        ),
+        ("pictures of cats", "pictures of cats"),
+    ],
+)
+def test_without_a_picture_one_that_is_named_is_drawn(model: IntentModel, goal: str, prompt: str) -> None:
+    intent = model.understand(goal, has_image=False)
+    assert [operation.name for operation in intent.operations] == ["generate"]
+    assert intent.slots["prompt"] == prompt
+
+
+@pytest.mark.parametrize("goal", ["the photo of the old barn", "photo of my dog", "make it warmer"])
+def test_without_a_picture_one_that_exists_is_asked_for(model: IntentModel, goal: str) -> None:
+    assert model.understand(goal, has_image=False).route == "CLARIFY"
+
+
 def test_sealing_renews_the_hashes_of_own_files_only(tmp_path: Path) -> None:
     (tmp_path / "head.onnx").write_bytes(b"weights")
     zeros = "0" * 64
