@@ -58,8 +58,8 @@ async def main() -> None:
         for goal in GOALS:
             plans = await timed(lambda goal=goal: client.plan(goal, assumed_images=1), given.runs)  # type: ignore[misc]
             rows.setdefault("plan a goal", []).extend(plans)
-        rows["draw one picture, 256 px, 20 steps, guided"] = await timed(
-            lambda: client.generate("a red apple icon", seed=1, num_inference_steps=20), given.runs
+        rows["draw one picture, 256 px, 16 steps, guided"] = await timed(
+            lambda: client.generate("a red apple icon", seed=1, num_inference_steps=16), given.runs
         )
         rows["draw one picture, 256 px, turbo"] = await timed(
             lambda: client.generate("a red apple icon", seed=1, model="diptych-icons-turbo"), given.runs
