@@ -229,6 +229,8 @@ class IntentModel:
         goal, offsets = tagging.goal, tagging.features.offsets
         index = self._settings.slots.index("prompt")
         inside = [run for run in clauses.runs(tags, offsets, index, 1) if span.start <= run.start < span.end]
+        if not inside and span.start and pictured(goal):
+            span = clauses.Span(0, span.start)  # The picture is named first; what follows is done to it.
         if not inside:
             return drawn(goal[span.start : span.end])
         start = clauses.whole_words(goal, inside[0]).start

@@ -103,6 +103,12 @@ def test_without_a_picture_one_that_is_named_is_drawn(model: IntentModel, goal: 
     assert intent.slots["prompt"] == prompt
 
 
+def test_what_is_done_to_a_named_picture_is_not_drawn(model: IntentModel) -> None:
+    intent = model.understand("a photo of a cat, cut it out", has_image=False)
+    assert [operation.name for operation in intent.operations] == ["generate", "remove_background"]
+    assert intent.slots["prompt"] == "a photo of a cat"
+
+
 @pytest.mark.parametrize("goal", ["the photo of the old barn", "photo of my dog", "make it warmer"])
 def test_without_a_picture_one_that_exists_is_asked_for(model: IntentModel, goal: str) -> None:
     assert model.understand(goal, has_image=False).route == "CLARIFY"
