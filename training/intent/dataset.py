@@ -66,7 +66,8 @@ MIXTURE = (
 
 def read_phrases() -> dict[str, Grammar]:
     """The grammar of each language, and "frames" for English ones."""
-    own = {k: [k, f"{k}_plain", f"{k}_steps", f"{k}_wide", f"{k}_spoken", f"{k}_core"] for k in LANGUAGES}
+    hands = ("", "_plain", "_steps", "_wide", "_spoken", "_core", "_broad")
+    own = {language: [language + hand for hand in hands] for language in LANGUAGES}
     return load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
 
 
@@ -134,10 +135,10 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     return Goal(phrase, has_image, operations, "en", kind)
 
 
-def drawn_behind(grammar: Grammar, rng: random.Random) -> Phrase:
+def drawn_behind(grammar: Grammar, rng: random.Random, *, english: bool = True) -> Phrase:
     """A background to be drawn, § and what is to stand in front of it; without a §, the prompt alone is drawn."""
     nodes = rng.choice([*grammar.sections["chain", "behind"], *grammar.sections.get(("chain", "background"), [])])
-    phrase = Phrase.of(grammar.expand(nodes, rng), "generate")
+    phrase = Phrase.of(grammar.expand(nodes, rng), "generate", english=english)
     cut = phrase.text.find("§")
     if cut >= 0:
         kept = [at for at in range(len(phrase.text)) if at != cut]
@@ -153,11 +154,16 @@ def drawn_behind(grammar: Grammar, rng: random.Random) -> Phrase:
 
 
 # The letters of a foreign join: whole requests; acts as a noun or infinitive; what is done; what stands after "before";
-# what is not wanted.
-_REQUESTS, _FORMS = "ABCF", {"M": (0, "ing"), "N": (1, "ing"), "D": (0, "done"), "V": (1, "sub")}
-_LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDVX])(?![A-Za-z])")
+# German infinitives; what is so once the first is done; what is not wanted (X).
+_REQUESTS = "ABCF"
+_FORMS = {
+    "M": (0, "ing"), "N": (1, "ing"), "D": (0, "done"), "V": (1, "sub"),
+    "I": (0, "inf"), "J": (1, "inf"), "E": (0, "state"),
+}  # fmt: skip
+_LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDVIJEX])(?![A-Za-z])")
 USUAL = 0.4  # share of foreign requests in the words that most people use
 REMARK = 0.08  # share of foreign requests that are remarks, where there are phrases for it
+_REMARK_ALONE = 0.16  # the same of those that stand alone
 _SELDOM = {"composite": 0.3, "match_style": 0.3}
 
 
@@ -171,13 +177,14 @@ class Foreigner:
 
     def act(self, name: str, kind: str = "do") -> Phrase:
         nodes = self.rng.choice(self.grammar.sections[name, kind])
-        return Phrase.of(self.grammar.expand(nodes, self.rng), None if name == "clarify" else name)
+        pieces = self.grammar.expand(nodes, self.rng)
+        return Phrase.of(pieces, None if name == "clarify" else name, english=False)
 
-    def request(self, name: str) -> Phrase:
+    def request(self, name: str, remark: float) -> Phrase:
         """A request: as most people ask, plain, under a condition, or a remark that asks for it."""
         draw = self.rng.random()
         usual = "core" if self.rng.random() < USUAL else "do"
-        kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + REMARK else usual
+        kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + remark else usual
         return self.act(name, kind if (name, kind) in self.grammar.sections else "do")
 
     def unwanted(self, names: list[str]) -> Phrase:
@@ -188,12 +195,14 @@ class Foreigner:
     def fit(self, names: list[str]) -> Phrase:
         """The requests in a frame."""
         phrase = Phrase.plain("")
+        remark = REMARK if len(names) > 1 else _REMARK_ALONE
         for part in _LETTER.split(_join(self.grammar, names, self.rng)):
             if part and part in _REQUESTS:
-                phrase = phrase + self.request(names[_REQUESTS.index(part)])
+                phrase = phrase + self.request(names[_REQUESTS.index(part)], remark)
             elif part in _FORMS:
                 place, kind = _FORMS[part]
-                phrase = phrase + self.act(names[place], kind)
+                form = self.act(names[place], kind)
+                phrase = (_elided(phrase, form) if self.language == "fr" else phrase) + form
             elif part == "X":
                 phrase = phrase + self.unwanted(names)
             else:
@@ -211,7 +220,7 @@ class Foreigner:
             kind = "vague" if has_image or self.rng.random() < 0.4 else "followupNoImage"
             return Goal(self.act("clarify", kind), has_image, (), self.language, kind)
         if has_image and draw < 0.13:
-            behind = drawn_behind(self.grammar, self.rng)
+            behind = drawn_behind(self.grammar, self.rng, english=False)
             return Goal(behind, True, ("generate", "replace_background"), self.language, "background_chain")
         if not has_image and draw < 0.55:
             return Goal(self.fit(["generate"]), False, ("generate",), self.language, "prompt")
@@ -225,6 +234,13 @@ class Foreigner:
                 names.append(self.pick(*names))
         kind = "foreign" if len(names) == 1 else "foreign_several"
         return Goal(self.fit(names), has_image, tuple(names), self.language, kind)
+
+
+def _elided(phrase: Phrase, form: Phrase) -> Phrase:
+    """The phrase as it stands before the form: "avant d'" before a vowel."""
+    if not (phrase.text.endswith(" de ") and form.text[0] in "aeiouéê"):
+        return phrase
+    return Phrase(phrase.text[:-2], phrase.slots[:-2], phrase.operations[:-2]) + "'"
 
 
 def _join(grammar: Grammar, names: list[str], rng: random.Random) -> str:

@@ -151,8 +151,8 @@ class Phrase:
         return cls(text, [None] * len(text), [None] * len(text))
 
     @classmethod
-    def of(cls, pieces: Pieces, operation: Label) -> "Phrase":
-        """The pieces joined, white space collapsed, articles put right before vowels."""
+    def of(cls, pieces: Pieces, operation: Label, *, english: bool = True) -> "Phrase":
+        """The pieces joined, white space collapsed, English articles put right before vowels."""
         chars = [(char, slot) for text, slot in pieces for char in text]
         kept: list[tuple[str, Label]] = []
         for char, slot in chars:
@@ -163,7 +163,8 @@ class Phrase:
             kept.append((char, slot))
         while kept and kept[-1][0] == " ":
             kept.pop()
-        kept = _right_articles(kept)
+        if english:
+            kept = _right_articles(kept)
         return cls("".join(c for c, _ in kept), [s for _, s in kept], [operation] * len(kept))
 
     def __add__(self, other: "Phrase | str") -> "Phrase":

@@ -12,7 +12,7 @@ import torch
 from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, measured, read_phrases
 from training.intent.exported import load_state, save_state
 from training.intent.goals import OPERATIONS
-from training.intent.grammar import Grammar
+from training.intent.grammar import Grammar, Phrase, Pieces, parse
 from training.intent.network import IntentHead
 from training.intent.samples import OF_TOKENS, SLOTS, load
 from training.intent.train import Goals
@@ -61,6 +61,36 @@ def test_what_a_foreign_goal_does_not_want_is_no_operation(grammars: dict[str, G
         unwanted = writer.unwanted(["remove_object"])
         assert unwanted.text and set(unwanted.operations) == {None}
         assert "composite" in writer.among and "generate" not in writer.among
+
+
+def _written(grammar: Grammar, language: str, names: list[str], frame: str) -> Phrase:
+    """The requests as the one frame joins them."""
+    grammar = Grammar(grammar.lists, {**grammar.sections, ("join", "two"): list(parse(frame))})
+    return Foreigner(grammar, language, random.Random(4)).fit(names)
+
+
+@pytest.mark.parametrize(
+    ("language", "names", "frame", "told"),
+    [
+        ("de", ["remove_object", "rotate"], "bevor wir J, bitte I", r"bevor wir (?!bitte).+, bitte \S.+"),
+        ("de", ["denoise", "crop"], "sobald E, B", r"sobald .*(?:Rauschen|entrauscht|Bild).* ist, \S.+"),
+        ("fr", ["add_object", "deblur"], "avant de N, pense à M", r"avant d(?:e [^aeiou]|'[aeiou]).+, pense à \S.+"),
+        ("es", ["remove_object", "crop"], "una vez E, B", r"una vez (?:quitad|borrad|eliminad).+, \S.+"),
+        ("zh", ["upscale", "crop"], "E之后再B", r"\S+之后再\S+"),
+    ],
+)
+def test_a_foreign_frame_is_filled_with_the_form_it_asks_for(
+    grammars: dict[str, Grammar], language: str, names: list[str], frame: str, told: str
+) -> None:
+    phrase = _written(grammars[language], language, names, frame)
+    assert re.fullmatch(told, phrase.text), phrase.text
+    assert {name for name in phrase.operations if name} == set(names)
+
+
+def test_english_articles_are_put_right_in_english_alone() -> None:
+    pieces: Pieces = [("geh näher an das Auto", None)]
+    assert Phrase.of(pieces, "crop", english=False).text == "geh näher an das Auto"
+    assert Phrase.of([("add a owl", None)], "add_object").text == "add an owl"
 
 
 def test_a_background_drawn_on_purpose_is_two_operations(grammars: dict[str, Grammar]) -> None:
