@@ -30,8 +30,12 @@ ENGLISH = [
     "en_steps",
     "en_wide",
     "en_spoken",
+    "en_faults",
+    "en_core",
+    "en_acts",
+    "en_scenes_told",
 ]
-FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide"]
+FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told"]
 _MEASURED = ("goals", "fresh_goals", "calibration_goals", "slot_goals")
 LANGUAGES = ("de", "fr", "es", "zh")
 
@@ -40,6 +44,8 @@ MIXTURE = (
     ("single", 0.22, True),
     ("several", 0.30, True),
     ("remarks", 0.05, True),
+    ("told", 0.05, True),
+    ("terse", 0.04, True),
     ("denied", 0.05, True),
     ("vary_chain", 0.025, True),
     ("animate_chain", 0.025, True),
@@ -108,7 +114,7 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
     if kind == "single":
         operations = (writer.pick(),)
         phrase = writer.single(operations[0], fragments=has_image)
-    elif kind in ("several", "remarks", "denied"):
+    elif kind in ("several", "remarks", "told", "terse", "denied"):
         phrase, operations = writer.several(fragments=has_image) if kind == "several" else getattr(writer, kind)()
     elif kind in ("vary_chain", "animate_chain", "generate_chain"):
         phrase, operations = writer.chain(kind.split("_")[0])

@@ -31,6 +31,13 @@ _ONE = (
     {"remove_background", "replace_background"}, {"vary", "generate"}, {"upscale", "resize"}, {"crop", "extend"},
     {"replace_background", "blur_background"}, {"vary", "style_transfer"}, {"remove_background", "blur_background"},
 )  # fmt: skip
+# What stands before wishes in a row, between them and before the last one.
+_TERSE = (
+    ("", ", ", ", "), ("", ", ", " and "), ("", ", ", ", then "), ("", ", then ", ", then "), ("", " + ", " + "),
+    ("", ". ", ". "), ("", "; ", "; "), ("", " and ", " and "), ("", ", ", " & "), ("first ", ", then ", ", then "),
+    ("first ", ", then ", ", finally "), ("", " then ", " then "), ("", "\n", "\n"), ("- ", "\n- ", "\n- "),
+    ("", ", ", ", and then "), ("please ", ", ", " and "), ("", " / ", " / "), ("", " ", " and "),
+)  # fmt: skip
 CONDITIONAL = 0.12  # share of requests put under a condition ("if it is too dark, ..."), where there are phrases for it
 
 
@@ -124,14 +131,15 @@ class Writer:
 
     def single(self, operation: str, *, fragments: bool) -> Phrase:
         """One request. `fragments`: it may be a mere noun phrase."""
-        kind = self.rng.choices(["do", "say", "noun", "if"], [0.66, 0.2, 0.14 * fragments, 0.06])[0]
+        shares = [0.5, 0.26, 0.1 * fragments, 0.05, 0.14 * fragments]
+        kind = self.rng.choices(["do", "say", "noun", "if", "core"], shares)[0]
         phrase = self.say(operation, kind) or self.say(operation, "do", "say", "noun")
         assert phrase is not None, operation
         if kind == "do":
             phrase = self.politely(phrase)
         if kind == "say" and self.rng.random() < 0.25 and (do := self.say(operation, "do")):
             phrase = phrase + self.rng.choice([". ", ", ", " - ", " so "]) + do
-        if kind != "noun" and self.rng.random() < 0.42:
+        if kind not in ("noun", "core") and self.rng.random() < 0.42:
             return self.detailed(operation, phrase)
         if kind != "noun" and self.rng.random() < 0.08:
             return self.frame("context", "before") + " " + phrase
@@ -209,6 +217,32 @@ class Writer:
                 names.reverse()
             phrase = fill(frame, {"A": lambda: one, "B": lambda: two})
         return (phrase, tuple(names)) if phrase is not None else self.remarks()
+
+    def told(self) -> tuple[Phrase, tuple[str, ...]]:
+        """What is wrong with the picture, then what is to be done to it."""
+        frame = self.join_frame("told")
+        letters = [letter for letter in ("A", "A2", "B", "C") if re.search(rf"\b{letter}\b", frame)]
+        names: list[str] = []
+        for _ in letters:
+            names.append(self.pick(*names))
+        parts: dict[str, Callable[[], Phrase | None]] = {
+            letter: partial(self.say, name, "say") if letter.startswith("A") else partial(self.act, name)
+            for letter, name in zip(letters, names, strict=True)
+        }
+        phrase = fill(frame, parts)
+        return (phrase, tuple(names)) if phrase is not None else self.told()
+
+    def terse(self) -> tuple[Phrase, tuple[str, ...]]:
+        """Wishes in the fewest words, one after another."""
+        names = [self.pick()]
+        for _ in range(self.rng.choices([1, 2, 3], [0.5, 0.35, 0.15])[0]):
+            names.append(self.pick(*names))
+        first, between, last = self.rng.choice(_TERSE)
+        phrase = Phrase.plain(first)
+        for place, name in enumerate(names):
+            joint = "" if place == 0 else last if place == len(names) - 1 else between
+            phrase = phrase + joint + (self.say(name, "core") or self.act(name))
+        return phrase, tuple(names)
 
     def denied(self) -> tuple[Phrase, tuple[str, ...]]:
         """A request, or two, with another that is not wanted."""
