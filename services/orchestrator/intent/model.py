@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, limits, ordering, pictures
+from services.orchestrator.intent import clauses, formats, limits, ordering, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -64,6 +64,7 @@ class Tagging:
     features: Features
     operations: Float32Array  # (L, K + 1) logits, the last: none
     slots: Float32Array  # (L, S + 1) logits, the last: none
+    format: str | None  # of the file, where a part of the goal says no more than that
 
 
 class IntentModel:
@@ -100,7 +101,9 @@ class IntentModel:
         said = limits.limits(text)
         if has_image and said and len(text) <= _SHORT:
             text = limits.without_limits(text)
+        text, written = formats.written(text)
         found, tagging = self._look(text, has_image)
+        tagging = replace(tagging, format=written)
         possible = candidates(found, has_image=True)
         plans = possible if has_image else candidates(found, has_image=False)
         if not has_image and possible and "generate" not in possible[0].names and found.nothing < 0.5:
@@ -131,7 +134,7 @@ class IntentModel:
         present = _probability(logits[:-1])
         order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
         found = evidence(self._settings.operations, logits, order)
-        return found, Tagging(text, features, tags, seen["token_slots"][0])
+        return found, Tagging(text, features, tags, seen["token_slots"][0], None)
 
     def _read(self, texts: list[str], has_image: bool) -> tuple[list[Features], Mapping[str, Float32Array]]:
         """The features of texts and what the head makes of them, a row for each; short ones are padded."""
@@ -195,6 +198,9 @@ class IntentModel:
             self._operation(name, spans.get(index if len(wanted) > 1 else 0, clauses.Span(0, len(goal))), tagging)
             for name, index in zip(candidate.names, wanted, strict=True)
         )
+        if tagging.format is not None:
+            slots = MappingProxyType({"format": tagging.format, **operations[-1].slots})
+            operations = (*operations[:-1], replace(operations[-1], slots=slots))
         return Reading(route_of(candidate.names), operations, self._confidence(candidate))
 
     def _operation(self, name: str, span: clauses.Span, tagging: Tagging) -> IntendedOperation:

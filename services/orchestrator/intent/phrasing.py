@@ -46,6 +46,15 @@ _REMOVAL = (
     ),
     re.compile(r"\bno (?P<object>[\w' -]{2,40}?) (?:in|on|left in) (?:the|this)\b", re.IGNORECASE),
     re.compile(
+        r"\b(?:nimm|mach|schaff|räum|tu)e?\s+(?:bitte\s+)?(?P<object>.{2,60}?)\s+(?:weg|raus|heraus|fort)\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"(?P<object>(?:der|die|das|dieser?|dieses)\s.{2,40}?)\s+(?:soll\w*|muss|müssen|kann|können)\s+"
+        r"(?:bitte\s+)?(?:weg|raus|heraus|verschwinden)\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
         r"(?:把|将)(?P<object>.{1,20}?)(?:去掉|删掉|删除|移除|擦掉|弄掉)|(?:去掉|删除|移除|擦除|抹掉)(?P<other>.{1,20})$"
     ),
 )

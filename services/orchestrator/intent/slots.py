@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from services.orchestrator.intent import amounts, parts, phrasing, shades, tones
+from services.orchestrator.intent import amounts, formats, parts, phrasing, shades, tones
 
 Value = str | float | int
 Tagged = Mapping[str, str]  # slot -> the words that the head tagged with it
@@ -13,10 +13,6 @@ PLATFORMS = (
     "pinterest", "twitter", "etsy", "amazon", "shopify", "ebay", "whatsapp", "discord", "twitch", "tinder", "snapchat",
     "spotify", "reddit",
 )  # fmt: skip
-_FORMAT = re.compile(
-    r"\b(?:as|in|to|export\w*|save\w*|deliver\w*|transparent|als|en)\b[^.]{0,24}?\b(png|jpe?g|webp|gif|mp4)\b",
-    re.IGNORECASE,
-)
 _QUOTED = re.compile(r"[\"“„«]([^\"”“»]{1,200})[\"”“»]|(?<!\w)'([^']{1,200})'(?!\w)")
 _MOTION = re.compile(
     r"zoom(?:s|ing)? (?:in|out)|\bzoom\b|\bpan(?:ning|s)?\b|orbit|parallax|3d|dolly|fly\w*|drift\w*", re.IGNORECASE
@@ -279,8 +275,6 @@ def needed(operation: str, clause: str) -> bool:
 def slots_of(operation: str, clause: str, tagged: Tagged) -> dict[str, Value]:
     """The slots of one operation: amounts from the words of its clause, names from the head's tags in it."""
     found = _READERS[operation](clause, tagged)
-    if match := _FORMAT.search(clause):
-        said = match[1].lower().replace("jpg", "jpeg")
-        if operation not in ("generate", "vary", "analyze"):
-            found["format"] = said
+    if operation not in ("generate", "vary", "analyze") and (said := formats.named(clause)):
+        found["format"] = said
     return found
