@@ -2,7 +2,16 @@
 
 import hashlib
 import re
+import tomllib
 from pathlib import Path
+
+
+def sealed(folder: Path) -> str:
+    """Which head a folder holds, in words: name and version of its manifest, if it has one, and the head's sha256."""
+    path = folder / "manifest.toml"
+    manifest = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    name = f"`{manifest.get('name', folder.name)}` {manifest.get('version', '(not shipped)')}"
+    return f"{name}, sha256 of head.onnx {hashlib.sha256((folder / 'head.onnx').read_bytes()).hexdigest()[:16]}"
 
 
 def seal(folder: Path) -> None:

@@ -13,7 +13,7 @@ from services.orchestrator.intent import IntentModel
 from services.orchestrator.plan_faults import plan_faults
 from services.orchestrator.planner import plan_goal
 from training.intent.labelled import detail_holds, details, own
-from training.intent.sealed import seal
+from training.intent.sealed import seal, sealed
 
 HERE = Path(__file__).parent
 MODELS = HERE.parents[4] / "models"
@@ -118,10 +118,13 @@ def test_sealing_renews_the_hashes_of_own_files_only(tmp_path: Path) -> None:
     (tmp_path / "head.onnx").write_bytes(b"weights")
     zeros = "0" * 64
     (tmp_path / "manifest.toml").write_text(
+        'name = "some-intent"\nversion = "1.2.3"\n'
         f'[[files]]\npath = "head.onnx"\nsha256 = "{zeros}"\nsource = {{ type = "repository" }}\n\n'
         f'[[files]]\npath = "encoder.onnx"\nsha256 = "{zeros}"\nsource = {{ type = "model", model = "minilm" }}\n'
     )
     seal(tmp_path)
-    sealed = (tmp_path / "manifest.toml").read_text()
-    assert hashlib.sha256(b"weights").hexdigest() in sealed
-    assert sealed.count(zeros) == 1
+    text = (tmp_path / "manifest.toml").read_text()
+    assert hashlib.sha256(b"weights").hexdigest() in text
+    assert text.count(zeros) == 1
+    name = sealed(tmp_path)
+    assert name.startswith("`some-intent` 1.2.3") and hashlib.sha256(b"weights").hexdigest()[:16] in name
