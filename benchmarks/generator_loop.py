@@ -6,11 +6,12 @@ In one process: the rest of the service, and its files and wires, is measured by
 import argparse
 import asyncio
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
 from benchmarks.generator_report import Line, Outcome, Verdict
 from benchmarks.generator_subject import Stage, open_stage, spec_of, tell
-from benchmarks.measuring import percentile
+from benchmarks.measuring import added_percent, percentile, side_by_side
 from diptych.diffusion import RowSpec
 from diptych.serving.continuous_batcher import ContinuousBatcher
 from diptych.serving.pace import StepTimes
@@ -31,27 +32,35 @@ async def measure(given: argparse.Namespace) -> list[Outcome]:
 
 
 async def _compare(stage: Stage, count: int, runs: int) -> Line:
-    batcher: ContinuousBatcher[ModelRow] = ContinuousBatcher(stage.worker, step_together, max_rows=count)
-    batcher.pace = _AllTogether()  # The same calls on both sides.
-    bare, batched = [], []
-    for run in range(runs + 1):
+    spans: list[tuple[float, float]] = []
+
+    def step(rows: Sequence[ModelRow]) -> None:
         began = time.perf_counter()
+        step_together(rows)
+        spans.append((began, time.perf_counter()))
+
+    batcher: ContinuousBatcher[ModelRow] = ContinuousBatcher(stage.worker, step, max_rows=count)
+    batcher.pace = _AllTogether()  # The same calls on both sides.
+    between: list[float] = []
+
+    async def loop() -> None:
         await stage.worker.run(_bare, stage, count)
-        middle = time.perf_counter()
+
+    async def batched() -> None:
+        spans.clear()
         rows = [await stage.decoding.run(stage.model.prepare, _spec(stage, seed)) for seed in range(count)]
         await asyncio.gather(*(_batched(batcher, row) for row in rows))
-        if run:  # The first is not counted.
-            bare.append(1e3 * (middle - began))
-            batched.append(1e3 * (time.perf_counter() - middle))
+        between.extend(1e3 * (later[0] - earlier[1]) for earlier, later in pairwise(spans))
+
+    bare, ours = await side_by_side(loop, batched, runs * (6 if count == 1 else 1))
     await batcher.close()
-    # Neighbours in time share the machine's moods: their ratio says more than that of all.
-    ratios = [one / other for one, other in zip(batched, bare, strict=True)]
     line: Line = {
         "pictures": str(count),
         "bare loop, ms": percentile(bare, 0.5),
-        "batcher, ms": percentile(batched, 0.5),
-        "overhead, %": 100 * (percentile(ratios, 0.5) - 1),
+        "batcher, ms": percentile(ours, 0.5),
+        "overhead, %": added_percent(bare, ours),
         "a step, ms": percentile(bare, 0.5) / STEPS,
+        "between two steps, ms": percentile(between, 0.5),
     }
     tell(str(line))
     return line

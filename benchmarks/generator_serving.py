@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.generator_report import Line, Outcome, Verdict
-from benchmarks.measuring import percentile, started
+from benchmarks.measuring import added_percent, percentile, side_by_side, started
 from diptych.client import AsyncClient
 from diptych.diffusion import Defaults, Pipeline, Row, RowSpec, open_pipeline
 from diptych.images import to_message
@@ -67,23 +67,16 @@ async def _overhead(pipeline: Pipeline, client: AsyncClient, runs: int, name: st
             *(client.generate(PROMPT, seed=seed, num_inference_steps=STEPS, on_event=hear) for seed in range(count))
         )
 
-    bare, over = [], []
-    # A part of a percent is looked for, so a single picture, which is quick, is drawn often.
-    for run in range(runs * (4 if count == 1 else 1) + 1):
-        began = time.perf_counter()
+    async def loop() -> None:
         await asyncio.to_thread(_bare, pipeline, count)
-        middle = time.perf_counter()
-        await served()
-        if run:  # The first is not counted.
-            bare.append(1e3 * (middle - began))
-            over.append(1e3 * (time.perf_counter() - middle))
-    # Neighbours in time share the machine's moods: their ratio says more than that of all.
-    ratios = [service / loop for service, loop in zip(over, bare, strict=True)]
+
+    # A part of a percent is looked for, so a single picture, which is quick, is drawn often.
+    bare, over = await side_by_side(loop, served, runs * (6 if count == 1 else 1))
     return {
         "pictures": name,
         "bare loop, ms": percentile(bare, 0.5),
         "served, ms": percentile(over, 0.5),
-        "overhead, %": 100 * (percentile(ratios, 0.5) - 1),
+        "overhead, %": added_percent(bare, over),
     }
 
 

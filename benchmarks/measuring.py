@@ -7,7 +7,8 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def peak_memory(process: int) -> int:
 def percentile(values: Sequence[float], share: float) -> float:
     """The nearest-rank percentile."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+async def side_by_side(
+    first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]], runs: int
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of both, run by turns, each going first every other time; one run before that is not counted."""
+    taken: tuple[list[float], list[float]] = ([], [])
+    for run in range(runs + 1):
+        pair = [(first, taken[0]), (second, taken[1])]
+        for work, times in pair if run % 2 else reversed(pair):
+            began = time.perf_counter()
+            await work()
+            if run:
+                times.append(1e3 * (time.perf_counter() - began))
+    return taken
+
+
+def added_percent(less: Sequence[float], more: Sequence[float]) -> float:
+    """What the second took longer than the first, in percent: the mean of the middle half of the ratios of neighbours.
+
+    Neighbours in time share the machine's moods, and the middle half leaves its fits out.
+    """
+    ratios = sorted(after / before for before, after in zip(less, more, strict=True))
+    cut = len(ratios) // 4
+    middle = ratios[cut : len(ratios) - cut]
+    return 100 * (sum(middle) / len(middle) - 1)
 
 
 def machine() -> str:

@@ -1,7 +1,7 @@
 """Batching at step granularity: rows join and leave a running batch between two steps.
 
 Who steps is decided in `choosing`; what a step is, by the caller's `step_rows`, on the worker's thread. This module
-only turns the wheel: choose, step, hand out.
+chooses who has the next step while one runs (`overlap`), and hands out what came of it.
 """
 
 import asyncio
@@ -12,13 +12,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from diptych.errors import DeadlineExceeded, ServiceUnavailable
 from diptych.serving.choosing import Place, Row, choose, in_order
 from diptych.serving.context import find_request, remaining_seconds
 from diptych.serving.forecast import finish_times
+from diptych.serving.overlap import Ended, Overlap
 from diptych.serving.pace import StepTimes
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
@@ -74,10 +75,10 @@ class _Submission(Generic[R]):
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
 
-    def stepped(self, place: Place[R], remaining: float | None) -> None:
-        self._events.append(RowStepped(place.row, place.steps, remaining))
-        if place.row.finished:
-            self.live.discard(place)
+    def stepped(self, step: "_Step[R]", remaining: float | None) -> None:
+        self._events.append(RowStepped(step.place.row, step.number, remaining))
+        if step.finished:
+            self.live.discard(step.place)
         self._changed.set()
 
     def fail(self, error: BaseException) -> None:
@@ -96,6 +97,27 @@ class _Submission(Generic[R]):
             self._changed.clear()
             await self._changed.wait()
         return self._events.popleft()
+
+
+@dataclass(eq=False)
+class _Call(Generic[R]):
+    """Rows that step together; the rest is written down as it happens."""
+
+    places: list[Place[R]]
+    numbers: list[int] = field(default_factory=list)
+    waited: dict[Place[R], float] = field(default_factory=dict)
+    samples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Step(Generic[R]):
+    """A step that a row has had: its state then, for the row goes on."""
+
+    place: Place[R]
+    owner: _Submission[R]
+    number: int
+    finished: bool
 
 
 class ContinuousBatcher(Generic[R]):
@@ -127,7 +149,8 @@ class ContinuousBatcher(Generic[R]):
         self._booked: dict[Booking, None] = {}
         self._ends: dict[Place[Any], float] = {}
         self._ends_told = float("-inf")
-        self._wheel: asyncio.Task[None] | None = None
+        self._calls: Overlap[_Call[R]] = Overlap(worker, self._step, trim=self._trimmed, ended=self._ended)
+        self._planning = False
         self._closed = False
 
     @property
@@ -203,7 +226,7 @@ class ContinuousBatcher(Generic[R]):
         self._owner.update(dict.fromkeys(places, submission))
         self._places.extend(places)
         self._telemetry.waiting("batch", self.rows_waiting)
-        self._turn_wheel()
+        self._plan_soon()
         try:
             yield submission
         finally:
@@ -214,8 +237,7 @@ class ContinuousBatcher(Generic[R]):
         self._closed = True
         for submission in set(self._owner.values()):
             self._fail(submission, self._stopped())
-        if self._wheel is not None:
-            await asyncio.wait([self._wheel])
+        await self._calls.rest()
 
     def _everyone(self, more: Sequence[Place[Any]] = ()) -> list[Place[Any]]:
         """Places of rows here, booked and `more`, once each."""
@@ -225,79 +247,109 @@ class ContinuousBatcher(Generic[R]):
     def _forecast(self, more: Sequence[Place[Any]], now: float) -> dict[Place[Any], float] | None:
         return finish_times(self._everyone(more), self.pace, max_rows=self._max_rows, now=now)
 
-    def _turn_wheel(self) -> None:
-        if self._wheel is None or self._wheel.done():
-            # An empty context: the wheel serves everyone, so it must not carry the first caller's request.
-            self._wheel = asyncio.get_running_loop().create_task(self._turn(), context=contextvars.Context())
-
     def _stopped(self) -> ServiceUnavailable:
         return ServiceUnavailable(self._worker.name, "the service stopped before this was done")
 
-    async def _turn(self) -> None:
-        """Takes steps while there are rows."""
+    def _plan_soon(self) -> None:
+        """Plans anew when those who come and go in this moment have done so."""
+        if not self._planning:
+            self._planning = True
+            # An empty context: the plan serves everyone, so it must not carry the first caller's request.
+            asyncio.get_running_loop().call_soon(self._plan, context=contextvars.Context())
+
+    def _plan(self) -> None:
+        """Says who has the next step; fails those whose time is up."""
+        self._planning = False
         try:
-            while self._places:
-                choice = choose(self._places, self.pace, max_rows=self._max_rows, now=self._clock())
-                for place in choice.expired:
-                    if (owner := self._owner.get(place)) is not None:
-                        self._fail(owner, DeadlineExceeded("the deadline passed before all steps were done"))
-                if step := [place for place in choice.step if place in self._owner]:
-                    self._begin(step)
-                    await self._step(step)
+            while self._calls.offer(self._chosen()):
+                pass  # It has begun: what comes after it is planned now.
         finally:
-            # Rows left here mean that the wheel broke, say on a `key` that raises: no reader may wait for ever.
-            error = sys.exception()
-            for submission in set(self._owner.values()):
-                self._fail(submission, error if isinstance(error, Exception) else self._stopped())
-            self._telemetry.rows_running(0)
-            self._ends.clear()
+            # Say, a `key` that raised: no reader may wait for ever.
+            if isinstance(error := sys.exception(), Exception):
+                for submission in set(self._owner.values()):
+                    self._fail(submission, error)
 
-    def _begin(self, places: Sequence[Place[R]]) -> None:
-        """Writes down how long those who now have their first step waited for it."""
-        now = self._clock()
-        for place in places:
-            if place.steps:
-                continue
-            self._telemetry.waited("batch", now - place.idle_since)
-            owner = self._owner[place]
-            if owner.request is not None and not owner.begun:
-                owner.request.clock.queue_seconds += now - place.idle_since
-            owner.begun = True  # Later rows of the same request wait while it already computes.
+    def _chosen(self) -> _Call[R] | None:
+        places = [place for place in self._places if place.steps < place.row.num_steps]
+        choice = choose(places, self.pace, max_rows=self._max_rows, now=self._clock())
+        for place in choice.expired:
+            if (owner := self._owner.get(place)) is not None:
+                self._fail(owner, DeadlineExceeded("the deadline passed before all steps were done"))
+        step = [place for place in choice.step if place in self._owner]
+        return _Call(step) if step else None
 
-    async def _step(self, places: Sequence[Place[R]]) -> None:
-        """One call of `step_rows`, its outcome handed out to whoever is still there."""
-        key, samples = places[0].row.key, sum(place.row.samples for place in places)
+    def _step(self, call: _Call[R]) -> None:
+        """On the worker's thread, where alone steps are counted."""
+        call.samples = sum(place.row.samples for place in call.places)
         began = self._clock()
-        call = asyncio.ensure_future(self._worker.run(self._step_rows, [place.row for place in places]))
-        await asyncio.wait([call])
-        ended = self._clock()
-        self._telemetry.device_call(len(places), ended - began)
-        present = [place for place in places if place in self._owner]
-        owners = {self._owner[place] for place in present}
-        for owner in owners:
-            if owner.request is not None:
-                owner.request.clock.compute_seconds += ended - began
-        if (error := call.exception()) is not None:
-            logger.warning("a step of %d rows failed: %s", len(places), type(error).__name__)
-            for owner in owners:
-                self._fail(owner, error)
-            return
-        self.pace.learn(key, samples, ended - began)
-        for place in present:
+        for place in call.places:
+            if place.steps == 0:
+                call.waited[place] = began - place.idle_since
             place.steps += 1
-            place.idle_since = ended
-        for place in present:
-            self._owner[place].stepped(place, self._remaining(place, ended))
-            if place.row.finished:
-                self._places.remove(place)
-                del self._owner[place]
+            place.idle_since = began
+        call.numbers = [place.steps for place in call.places]
+        try:
+            self._step_rows([place.row for place in call.places])
+        finally:
+            ended = self._clock()
+            call.seconds = ended - began
+            for place in call.places:
+                place.idle_since = ended
+
+    def _trimmed(self, call: _Call[R]) -> _Call[R] | None:
+        """A planned call without those who have left, finished or run out of time; on the worker's thread."""
+        now = self._clock()
+        places = [
+            place
+            for place in call.places
+            if place in self._owner and not place.row.finished and (place.deadline is None or place.deadline > now)
+        ]
+        return _Call(places) if places else None
+
+    def _ended(self, ended: Ended[_Call[R]]) -> None:
+        """Writes down what a call brought, plans the call after the next and tells the readers: in this order, since
+        the worker is busy with the next one already."""
+        call = ended.call
+        self._count(call)
+        owners = {place: self._owner[place] for place in call.places if place in self._owner}
+        if ended.error is not None:
+            logger.warning("a step of %d rows failed: %s", len(call.places), type(ended.error).__name__)
+            for owner in set(owners.values()):
+                self._fail(owner, ended.error)
+            self._plan()
+            return
+        self.pace.learn(call.places[0].row.key, call.samples, call.seconds)
+        steps = [
+            _Step(place, owners[place], number, number >= place.row.num_steps)
+            for place, number in zip(call.places, call.numbers, strict=True)
+            if place in owners
+        ]
+        for step in steps:
+            if step.finished:
+                self._places.remove(step.place)
+                del self._owner[step.place]
+        self._plan()
+        now = self._clock()
+        for step in steps:
+            step.owner.stepped(step, 0.0 if step.finished else self._remaining(step.place, now))
         self._telemetry.rows_running(self.rows_running)
         self._telemetry.waiting("batch", self.rows_waiting)
 
+    def _count(self, call: _Call[R]) -> None:
+        """Puts the call on the clocks of those whose rows rode in it, and on the service's."""
+        self._telemetry.device_call(len(call.places), call.seconds)
+        for place, waited in call.waited.items():
+            self._telemetry.waited("batch", waited)
+            owner = self._owner.get(place)
+            if owner is not None and owner.request is not None and not owner.begun:
+                owner.begun = True  # Later rows of the same request wait while it already computes.
+                owner.request.clock.queue_seconds += waited
+        for owner in {self._owner[place] for place in call.places if place in self._owner}:
+            if owner.request is not None:
+                owner.request.clock.compute_seconds += call.seconds
+
     def _remaining(self, place: Place[R], now: float) -> float | None:
         """Seconds until the row's last step."""
-        if place.row.finished:
-            return 0.0
         if place not in self._ends or now - self._ends_told > _FORECAST_SECONDS:
             forecast = self._forecast((), now)
             self._ends = {one: now + end for one, end in (forecast or {}).items()}
@@ -317,3 +369,4 @@ class ContinuousBatcher(Generic[R]):
             self._owner.pop(place, None)
         self._places = [place for place in self._places if place not in submission.live]
         submission.live.clear()
+        self._plan_soon()

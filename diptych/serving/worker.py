@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from diptych.errors import ServiceUnavailable
@@ -46,6 +46,16 @@ class Worker:
 
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._thread, context.run, timed)
+
+    def post(self, function: Callable[..., T], *args: object) -> "Future[T]":
+        """`function(*args)` on the thread, on nobody's clock; to be asked from any thread, the worker's own too.
+
+        ServiceUnavailable when the worker is closed; cancelled when it closes before the call begins.
+        """
+        try:
+            return self._thread.submit(function, *args)
+        except RuntimeError:  # It is shut down.
+            raise ServiceUnavailable(self.name, f"worker {self.name!r} is closed") from None
 
     async def close(self) -> None:
         """Drops calls that have not begun and returns when the running one is over."""
