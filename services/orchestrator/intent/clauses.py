@@ -13,19 +13,24 @@ import numpy.typing as npt
 from services.orchestrator.intent.decoding import Float32Array
 from services.orchestrator.intent.features import Int64Array, word_span
 
+# Parts that only tell the order or join: they go with what follows.
 _LONE = re.compile(
     r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|after (?:that|this)|please|ok|"
-    r"so|before (?:that|this|doing so|you do)|prior to that|to (?:start|begin with|finish)|once done|when done|und|"
-    r"dann|aber|zuerst|danach|vorher|davor|zum schluss|ensuite|puis|enfin|mais|d'abord|luego|primero|después|"
-    r"先|然后|接着|最后)\W*)*",
+    r"so|before(?: (?:that|this|doing so|you do|(?:any|every)thing else))?|prior to that|"
+    r"to (?:start|begin with|finish)|once done|when (?:done|ready|finished)|"
+    r"though|yet|only|not|right|just|immediately|straight|und|"
+    r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|seulement|d'abord|"
+    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后)(?:\W+|$))*",
     re.IGNORECASE,
 )
+# Words that belong to what stands before them where a mark follows: "crop it afterwards, but first ...".
+_TRAILS = re.compile(r"\s+(?:afterwards?|after|before|first|last|later|danach|vorher|ensuite|después)", re.IGNORECASE)
 _LEAST = 0.5  # tags, added up over its words, that give a part of the goal to an operation
 _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\n|\s[-–—]\s|\s(?:->|=>|→|\+|&)(?=\s)|"
     r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|plus|as soon as|aber|danach|"
     r"anschließend|bevor|nachdem|sobald|vor dem|nach dem|mais|ensuite|avant de|après|pero|después|"
-    r"antes de)\b|然后|再|并|接着|最后",
+    r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)最后",
     re.IGNORECASE,
 )
 _COLOR = (
@@ -116,9 +121,14 @@ def parts_of(goal: str) -> list[Span]:
     """The goal cut at marks and joining words, marks and lone order words ("but first,") left with what follows."""
     found: list[Span] = []
     start: int | None = None
-    for span in _parts(goal):
+    spans = _parts(goal)
+    for span, after in itertools.zip_longest(spans, spans[1:]):
         begin = span.start if start is None else start
-        if _LONE.fullmatch(goal[span.start : span.end]):
+        text = goal[span.start : span.end]
+        if found and start is None and _TRAILS.fullmatch(text) and (after is None or not goal[after.start].isspace()):
+            found[-1] = Span(found[-1].start, span.end)
+            continue
+        if _LONE.fullmatch(text):
             start = begin
             continue
         found.append(Span(begin, span.end))

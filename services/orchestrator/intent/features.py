@@ -80,6 +80,11 @@ def _is_ideograph(char: str) -> bool:
     return "\u2e80" <= char <= "\u9fff" or "\uf900" <= char <= "\ufaff"
 
 
+def letters(text: str) -> int:
+    """How much a text says, in letters; an ideograph counts for two."""
+    return sum(1 + _is_ideograph(char) for char in text)
+
+
 def _around(text: str, at: int) -> list[int]:
     """Buckets of an ideograph by itself and with its neighbours."""
     end = at + 1

@@ -14,7 +14,7 @@ from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
 from services.orchestrator.intent import clauses, formats, limits, ordering, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
-from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array
+from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
 from services.orchestrator.intent.prompt import commands, drawn, pictured
 from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
@@ -24,7 +24,7 @@ _ALTERNATIVES = 4
 _COURTESY_WORDS = 3
 _SHORT = 140  # characters; in longer goals sentences of detail abound, and the head has learnt what to make of them
 _OF_SEVERAL = frozenset({"composite", "match_style", "replace_background", "add_object", "replace_object"})
-_LEAST_REQUEST = 3  # characters
+_LEAST_REQUEST = 3  # letters; in Chinese two characters are a request ("放大")
 _MOST_REQUESTS = 4
 _TRUST = 0.5  # the weight of a request read alone against the whole goal
 _HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
@@ -165,7 +165,7 @@ class IntentModel:
         """
         spans = clauses.parts_of(text)
         parts = [clauses.unjoined(text[span.start : span.end]) for span in spans]
-        parts = [part for part in parts if len(part) >= _LEAST_REQUEST]
+        parts = [part for part in parts if letters(part) >= _LEAST_REQUEST]
         if not 2 <= len(parts) <= _MOST_REQUESTS:
             return whole
         present = _probability(whole)

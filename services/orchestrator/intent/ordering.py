@@ -12,42 +12,66 @@ from services.orchestrator.intent.decoding import Float32Array
 from services.orchestrator.intent.features import Int64Array
 
 _WHITE = (
-    r"^[\s,;.:(\-–—\"'，。；：（]*(?:and |but |then |only |please |though |und |aber |et |mais |y |pero |并|但|要)*"
+    r"^[\s,;.:(\-–—\"'，。；：（]*(?:(?:and|but|then|only|please|though|yet|so|ok|und|aber|nur|erst|et|mais|seulement|y|pero|"
+    r"solo|sólo)[\s,]+|并|但|要)*"
+)
+# "When that is done" names no act; it only says "then".
+_THEN = (
+    r"(?!\w+(?: as)? (?:(?:that|this|it|all|you)(?:'s| is|'re| are| has been)? (?:all )?)?"
+    r"(?:done|ready|finished|through)\b(?! with))"
 )
 # A subordinate clause that is wanted after the clause it belongs to ...
 _BEFORE = re.compile(
-    _WHITE + r"(?:right |just |long )?(?:before(?! (?:that|this|doing so|anything|everything))|prior to|ahead of|bevor|"
-    r"ehe\b|vor dem\b|avant (?:de|d'|que)|antes de(?: que)?(?! eso)|在.{1,20}(?:之前|以前))",
+    _WHITE + r"(?:right |just |long )?(?:before(?! (?:that|this|doing so|anything|everything)|\W*$)|"
+    r"prior to(?! (?:that|this))|ahead of|bevor|"
+    r"ehe\b|vor dem\b|avant (?:de|d'|que)|antes de(?: que)?(?! eso)|在(?!这之|此之|那之).{1,20}(?:之前|以前))",
     re.IGNORECASE,
 )
-# ... and one that is wanted before it.
+# ... and one that is wanted before it. ("Wenn" is also "if": with "zu" or another verb it is a condition.)
 _AFTER = re.compile(
-    _WHITE + r"(?:right |just |immediately |soon )?(?:after(?!wards?| that| this|,)|once(?! (?:more|again))|as soon as|"
-    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i)|now that|having |upon |nachdem|sobald|nach dem\b|wenn|"
-    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|después de(?! eso)|una vez|tras |等)",
+    _WHITE + r"(?:right |just |immediately |soon |straight )?(?:" + _THEN + r"(?:"
+    r"after(?!wards?| that| this| it(?! is| has|'s)|,|\W*$)|once(?! (?:more|again)|-)|as soon as|"
+    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |upon |following (?!that|this)|"
+    r"(?:not|nicht) (?:before|until|bevor|ehe)|pas avant (?:de|d'|que)|no antes de|nachdem|sobald|nach dem\b|"
+    r"wenn\b(?!.*\bzu\b)(?=.*\b(?:ist|sind|hast|habt|haben|wurde)\W*$)|"
+    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|después de(?! eso)|una vez|tras (?!lo cual)|"
+    r"cuando (?:hayas|haya|esté|termines)|等)",
     re.IGNORECASE,
 )
 _AFTER_TAIL = re.compile(r"(?:之后|以后|后)[\s，,。]*$")
-_BEFORE_TAIL = re.compile(r"(?:之前|以前)[\s，,。]*$")
+_BEFORE_TAIL = re.compile(r"(?<!这)(?<!此)(?<!那)(?:之前|以前)[\s，,。]*$")
 _FIRST = re.compile(
-    r"\bfirst(?:ly)?\b(?! (?:one|picture|photo|image|letter|floor))|\bto begin with|\bto start\b|"
-    r"\b(?:start|begin)(?:ning|ing)? (?:by|with|off)\b|"
-    r"\bbefore (?:that|this|doing so|anything else|everything else|you do)\b|\bbeforehand\b|"
-    r"\b(?:zuerst|zunächst|als erstes|erst|vorher|davor|anfangs)\b|\bd'abord\b|\bcommence[rz]? par\b|\bavant ça\b|"
-    r"\bprimero\b|\bempieza (?:por|con)\b|\bantes de eso\b|^\W*(?:但)?(?:先|首先)|先",
+    r"(?<!\bthe )\bfirst(?:ly)?\b(?! (?:one|picture|photo|image|letter|floor))|"
+    r"\b(?:the (?:very )?first (?:thing|step)|as (?:the|a) first)\b|\bto begin with|\bto start\b|\bup front\b|"
+    r"\b(?:start|begin)(?:ning|ing)? (?:by|with|off)\b|\bprior to (?:that|this)\b|"
+    r"\bbefore (?:that|this|doing so|anything else|everything else|you do)\b|\bbefore(?: it)?\W*$|\bbeforehand\b|"
+    r"\b(?:zuerst|zunächst|als erstes|zuallererst|erst(?!\W*$| nach)|vorher|davor(?!\W*$)|anfangs|"
+    r"am anfang)\b|\bd'abord\b|\bcommence[rz]? par\b|"
+    r"\bavant (?:ça|cela)\b|\bauparavant\b|\bavant(?=\W*$|,| il faut)|\bmais avant\b(?! (?:de|d'|que))|"
+    r"\bprimero\b|\bempieza (?:por|con)\b|\bantes\b(?! de)|\bantes de eso\b|^\W*(?:但)?(?:先|首先)|先|在[这此那]之前",
+    re.IGNORECASE,
+)
+# "The sky is grey. Fix that first": what was just named, not the act after it.
+_FIXED = re.compile(
+    r"\b(?:fix|sort|cure|correct|do|solve|repair|mend|handle|deal with|take care of)\s+"
+    r"(?:that|this|it|those|these|them|both)\s+(?:out\s+)?first\b",
     re.IGNORECASE,
 )
 _LAST = re.compile(
-    r"\b(?:finally|lastly)\b|\b(?:at|in) the (?:very )?end\b|"
+    r"\b(?:finally|lastly)\b|\b(?:at|in|for) the (?:very )?(?:end|close)\b|\b(?:for|till|until) (?:last|later)\b|"
     r"\b(?:as )?(?:the|a|your) (?:very )?(?:last|final) (?:step|thing|touch)\b|"
     r"\b(?:comes?|goes|do(?:ne)?) last\b|\blast of all\b|\bto finish\b|\blast\W*$|"
-    r"\b(?:zum schluss|zuletzt|am ende|als letztes|schließlich)\b|\b(?:enfin|à la fin|pour finir)\b|"
-    r"\b(?:por último|al final|finalmente)\b|最后",
+    r"\b(?:zum schluss|am schluss|zuletzt|am ende|als letztes|schließlich)\b|"
+    r"\b(?:enfin|à la fin|pour finir|en dernier)\b|\b(?:por último|al final|finalmente|para terminar)\b|最后",
     re.IGNORECASE,
 )
-_UNTIL = re.compile(r"\b(?:until|till|before|bis|hasta)\b", re.IGNORECASE)
-_HELD_BACK = re.compile(r"\b(?:don'?t|do not|never|wait|nicht|no)\b", re.IGNORECASE)
-
+# "Crop it later, but ..." is last where it opens; elsewhere "afterwards" is after what stands before it.
+_LATER = re.compile(r"\b(?:later|afterwards?|after)\W*$", re.IGNORECASE)
+_UNTIL = re.compile(r"\b(?:until|till|before|bis|bevor|hasta)\b", re.IGNORECASE)
+_HELD_BACK = re.compile(r"\b(?:don'?t|do not|never|wait|hold|let'?s not|nicht|no)\b", re.IGNORECASE)
+# "before you crop and sharpen it": what is joined so shares the place of the clause before it.
+_JOINED = re.compile(r"^\s*(?:and|und|et|y)\s|^\s*[和并]", re.IGNORECASE)
+_OPENS = re.compile(r"^\s*[.;!?。；！？\n]")
 
 _SURE = 6.0  # gap between the order scores of neighbours in an order that the words tell
 _LIKELY = 0.15  # presence from which an operation takes part
@@ -77,24 +101,58 @@ def worded(goal: str, spans: Sequence[Span]) -> list[int]:
     """Indices of the spans in the order in which they are wanted. Without a word on it, the order of reading."""
     reading = sorted(range(len(spans)), key=lambda i: (spans[i].start, spans[i].end))
     texts = [goal[spans[i].start : spans[i].end] for i in reading]
-    places = list(range(len(reading)))  # where each stands, in order of reading
-    order = list(places)
-    for place, text in enumerate(texts):
-        partner = _partner(goal, [spans[i] for i in reading], place)
+    units = _units(texts)
+    heads, tails = [texts[unit[0]] for unit in units], [texts[unit[-1]] for unit in units]
+    order = list(range(len(units)))
+    for place, (text, tail) in enumerate(zip(heads, tails, strict=True)):
+        partner = _partner(goal, [spans[reading[unit[0]]] for unit in units], place)
         if partner is None:
             continue
-        main = texts[partner]
-        held = _UNTIL.match(text.strip()) and _HELD_BACK.search(main)
-        if held or _AFTER.search(text) or _AFTER_TAIL.search(text):
+        held = _UNTIL.match(text.strip(" ,;")) and _HELD_BACK.search(heads[partner])
+        if held or _AFTER.search(text) or _AFTER_TAIL.search(tail):
             _move(order, place, partner)
-        elif _BEFORE.search(text) or _BEFORE_TAIL.search(text):
-            _move(order, partner, place)
-    firsts = [p for p in order if _FIRST.search(texts[p]) and not _LAST.search(texts[p])]
-    lasts = [p for p in order if _LAST.search(texts[p])]
-    middle = [p for p in order if p not in firsts and p not in lasts]
+        elif _BEFORE.search(text) or _BEFORE_TAIL.search(tail):
+            for moved in (partner, *_rest(heads, partner)) if partner > place else (partner,):
+                _move(order, moved, place)
+    return [reading[place] for unit in _pushed(order, heads, tails) for place in units[unit]]
+
+
+def _units(texts: Sequence[str]) -> list[list[int]]:
+    """Places of the texts, those that "and" joins together; what tells an order of its own stands alone."""
+    units: list[list[int]] = []
+    for place, text in enumerate(texts):
+        head = text.rstrip(" .,;!)")
+        own = _BEFORE.search(text) or _AFTER.search(text) or _FIRST.search(head[:-6]) or _LAST.search(text)
+        if units and _JOINED.search(text) and not own:
+            units[-1].append(place)
+        else:
+            units.append([place])
+    if len(units) == 1:  # "crop it and sharpen it first"
+        return [[place] for place in units[0]]
+    return units
+
+
+def _rest(heads: Sequence[str], place: int) -> list[int]:
+    """The clauses after this one in its sentence: "but first crop it, then sharpen it"."""
+    ends = (later for later in range(place + 1, len(heads)) if _OPENS.search(heads[later]))
+    return list(range(place + 1, next(ends, len(heads))))
+
+
+def _pushed(order: list[int], heads: Sequence[str], tails: Sequence[str]) -> list[int]:
+    """The order with what is said to come first or last put there."""
+    lasts = [place for place in order if _LAST.search(heads[place]) or _LAST.search(tails[place])]
+    if tails and 0 not in lasts and _LATER.search(tails[0]):
+        lasts.insert(0, 0)
+    firsts = [place for place in order if place not in lasts and (_first(heads[place]) or _first(tails[place]))]
     if len(firsts) > 1:  # "first A, then B. First ...": said of more than one it tells nothing
-        firsts, middle, lasts = [], [p for p in order if p not in lasts], lasts
-    return [reading[p] for p in (*firsts, *middle, *lasts)]
+        firsts = []
+    if firsts and firsts[0] > 0:
+        firsts += [place for place in _rest(heads, firsts[0]) if place not in lasts]
+    return [*firsts, *(place for place in order if place not in firsts and place not in lasts), *lasts]
+
+
+def _first(text: str) -> bool:
+    return _FIRST.search(_FIXED.sub("", text)) is not None
 
 
 def _partner(goal: str, spans: Sequence[Span], place: int) -> int | None:

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from services.orchestrator.intent.clauses import parts_of
+from services.orchestrator.intent.ordering import worded
 from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, measured, read_phrases
 from training.intent.exported import load_state, save_state
-from training.intent.goals import OPERATIONS
+from training.intent.goals import OPERATIONS, Writer
 from training.intent.grammar import Grammar, Phrase, Pieces, parse
 from training.intent.network import IntentHead
 from training.intent.samples import OF_TOKENS, SLOTS, load
@@ -167,3 +169,26 @@ def test_every_letter_of_a_frame_becomes_a_request() -> None:
     odd = [goal.phrase.text for goal in several if len(stray.findall(goal.phrase.text)) > 1]
     odd = [text for text in odd if not text.isupper() and "image" not in text]
     assert odd == []
+
+
+@pytest.mark.parametrize("language", ["en", *LANGUAGES])
+def test_the_words_alone_tell_the_order_that_goals_are_drawn_with(grammars: dict[str, Grammar], language: str) -> None:
+    """The rules of order overrule the head, so they must know every way in which the phrases tell one."""
+    rng = random.Random(9)
+    judged = wrong = 0
+    while judged < 150:
+        if language == "en":
+            writer = Writer(grammars["en"], grammars["frames"], rng)
+            phrase, names = writer.several(fragments=True)
+        else:
+            goal = Foreigner(grammars[language], language, rng).goal(True)
+            phrase, names = goal.phrase, goal.operations
+        parts = parts_of(phrase.text)
+        held = [[phrase.operations[part.start : part.end].count(name) for part in parts] for name in names]
+        home = [row.index(max(row)) for row in held if max(row)]
+        if len(names) < 2 or len(set(home)) < len(names):
+            continue
+        order = worded(phrase.text, parts)
+        judged += 1
+        wrong += sorted(home, key=order.index) != home
+    assert wrong <= 8

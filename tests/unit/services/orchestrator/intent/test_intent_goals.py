@@ -77,6 +77,9 @@ def test_what_is_unsure_is_asked(model: IntentModel, goal: str) -> None:
         ("desaturate everything except the dog", ["color_correct"]),
         ("quita la farola, endereza la foto y ponla en blanco y negro", ["remove_object", "rotate", "color_correct"]),
         ("先去掉路人，再调亮，最后放大", ["remove_object", "color_correct", "upscale"]),
+        ("先裁剪再放大", ["crop", "upscale"]),
+        ("先去掉路人，再调亮", ["remove_object", "color_correct"]),
+        ("crop it and sharpen it, but not before you've denoised it", ["denoise", "crop", "deblur"]),
     ],
 )
 def test_goals_that_were_once_misread(model: IntentModel, goal: str, names: list[str]) -> None:
@@ -101,6 +104,12 @@ def test_without_a_picture_one_that_is_named_is_drawn(model: IntentModel, goal: 
     intent = model.understand(goal, has_image=False)
     assert [operation.name for operation in intent.operations] == ["generate"]
     assert intent.slots["prompt"] == prompt
+
+
+def test_a_format_told_by_itself_is_the_last_ones(model: IntentModel) -> None:
+    intent = model.understand("quita la farola, endereza la foto y guárdalo como jpg", has_image=True)
+    assert [operation.name for operation in intent.operations] == ["remove_object", "rotate"]
+    assert intent.operations[-1].slots["format"] == "jpeg" and "jpg" not in intent.operations[-1].clause
 
 
 def test_what_is_done_to_a_named_picture_is_not_drawn(model: IntentModel) -> None:

@@ -31,6 +31,27 @@ FRAMES = [
     "{0}, finally {1}",
     "{0} before you {1}",
     "{0} -> {1}",
+    "{1}, but {0} before",
+    "{1}, but not before you {0}",
+    "{1}, though only once you {0}",
+    "{0}. When that is done, {1}.",
+    "{0}, and when that's done {1}",
+    "{1}. Before that, though, {0}.",
+    "so, prior to that, {0}; {1} afterwards",
+    "{1} later, {0} up front",
+]
+# Here {0} and {1}, in this order, before {2}.
+FRAMES_OF_THREE = [
+    "{2}, but first {0} and {1}",
+    "{2}, but before that {0}, then {1}",
+    "{2}. But first {0}, and {1} after that.",
+    "{0} and {1} first, {2} after",
+    "{0} and {1} before you {2}",
+    "before you {2}, {0} and {1}",
+    "before you {2}, {0}, then {1}",
+    "{0} and {1}. When done, {2}.",
+    "{0}. Fix that first, then {1}, then {2}",
+    "{2} at the very end; before it {0}, {1}",
 ]
 
 
@@ -47,9 +68,32 @@ def test_every_frame_tells_its_order(frame: str) -> None:
         assert _order(goal, first, second) == [first, second], goal
 
 
+@pytest.mark.parametrize("frame", FRAMES_OF_THREE)
+def test_frames_of_three_tell_their_order(frame: str) -> None:
+    for acts in itertools.permutations(ACTS, 3):
+        goal = frame.format(*acts)
+        parts = parts_of(goal)
+        texts = [goal[parts[i].start : parts[i].end] for i in worded(goal, parts)]
+        assert [act for text in texts for act in acts if act in text] == list(acts), goal
+
+
+def test_what_follows_an_act_twice_joined_follows_both() -> None:
+    goal = "crop it and sharpen the eyes once you remove the car"
+    parts = parts_of(goal)
+    texts = [goal[parts[i].start : parts[i].end].strip() for i in worded(goal, parts)]
+    assert texts == ["once you remove the car", "crop it", "and sharpen the eyes"]
+
+
 @pytest.mark.parametrize(
     ("goal", "first", "second"),
     [
+        ("vergrößern erst nach dem Entrauschen", "Entrauschen", "vergrößern"),
+        ("schneide es zu, aber nicht bevor du es geschärft hast", "geschärft", "schneide es zu"),
+        ("recadre-la, mais seulement après avoir éclairci le visage", "éclairci", "recadre"),
+        ("agrándala, pero solo después de quitar el ruido", "quitar el ruido", "agrándala"),
+        ("recórtala, pero antes endereza el horizonte", "endereza", "recórtala"),
+        ("放大，在这之前去噪", "去噪", "放大"),
+        ("放大放在最后，先裁剪", "裁剪", "放大"),
         ("erst entrauschen, danach vergrößern", "entrauschen", "vergrößern"),
         ("bevor du es schärfst, schneide den Rand ab", "Rand ab", "schärfst"),
         ("vergrößern, aber vorher entrauschen", "entrauschen", "vergrößern"),
