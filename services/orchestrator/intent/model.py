@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, formats, limits, ordering, pictures
+from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -114,7 +114,8 @@ class IntentModel:
         best = plans[0]
         confidence = self._confidence(best)
         # Without a picture a scene is drawn however unsure its reading: nothing else can be meant that could be done.
-        if confidence < self._settings.clarify_below and (has_image or best.names != ("generate",)):
+        unsure = confidence < self._settings.clarify_below and (has_image or best.names != ("generate",))
+        if unsure or (has_image and phrasing.hides(text)):  # no operation hides a thing
             return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
         reading = self._reading(best, tagging)
         others = self._readings(plans[1:], tagging)
@@ -131,6 +132,9 @@ class IntentModel:
             logits[drawing], logits[-1] = max(logits[drawing], _TOLD), min(logits[-1], -_TOLD)
         if has_image and len(text) <= _SHORT:
             logits[:-1] = self._with_parts(text, logits[:-1], tags, features)
+        if has_image and phrasing.hides(text):
+            sharpening = self._settings.operations.index("deblur")
+            logits[sharpening] = -2 * _TOLD  # the opposite
         present = _probability(logits[:-1])
         order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
         found = evidence(self._settings.operations, logits, order)

@@ -120,7 +120,20 @@ _SPARED = (
     re.compile(r"\b(?:colou?r (?:splash|pop)|selective colou?r) (?:on|for|with) (?P<spared>.{2,40})$", re.IGNORECASE),
     re.compile(r"除了?(?P<spared>.{1,12}?)(?:以外|之外|外|，|都|全)"),
 )
+# What people hide by blurring. No operation of the editor does; softening all but it would show it.
+_HIDDEN = re.compile(
+    r"\b(?:blur|pixel(?:ate|ise|ize)|censor|anonymi[sz]e)\s+(?:out\s+)?(?:the|this|that|those|these|all|any|my|his|her|their|our)"
+    r"\s+(?:[\w']+\s+)?(?:plates?|faces?|names?|address(?:es)?|logos?|text|cars?|signs?|screens?|kids?|child(?:ren)?|person|"
+    r"man|woman|boy|girl|eyes|numbers?|barcode|tattoos?|documents?)\b(?! behind| in the (?:back|distance))|"
+    r"\b(?:verpixel\w*|flouter? (?:le|la|les) (?:visages?|plaques?))\b|打码|打马赛克",
+    re.IGNORECASE,
+)
 _COURTESY = re.compile(r"[\s,.!?]+(?:please|thanks|thank you|instead|bitte|por favor|pls|now|one)$", re.IGNORECASE)
+
+
+def hides(goal: str) -> bool:
+    """True where something is to be made unrecognisable: "blur the number plate"."""
+    return _HIDDEN.search(goal) is not None
 
 
 def coloured(words: str) -> str:

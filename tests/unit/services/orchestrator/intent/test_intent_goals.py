@@ -61,7 +61,9 @@ def test_limits_and_pictures_reach_the_intent(model: IntentModel) -> None:
     assert intent.every_picture
 
 
-@pytest.mark.parametrize("goal", ["blur the car", "a photo of a man removing his hat", "the usual, please"])
+@pytest.mark.parametrize(
+    "goal", ["blur the car", "blur the licence plates", "a photo of a man removing his hat", "the usual, please"]
+)
 def test_what_is_unsure_is_asked(model: IntentModel, goal: str) -> None:
     intent = model.understand(goal, has_image=True)
     assert intent.route == "CLARIFY"
@@ -104,6 +106,11 @@ def test_without_a_picture_one_that_is_named_is_drawn(model: IntentModel, goal: 
     intent = model.understand(goal, has_image=False)
     assert [operation.name for operation in intent.operations] == ["generate"]
     assert intent.slots["prompt"] == prompt
+
+
+def test_what_stands_behind_may_be_blurred(model: IntentModel) -> None:
+    intent = model.understand("blur the people behind her", has_image=True)
+    assert [operation.name for operation in intent.operations] == ["blur_background"]
 
 
 def test_a_format_told_by_itself_is_the_last_ones(model: IntentModel) -> None:
