@@ -20,7 +20,7 @@ _LONE = re.compile(
     r"to (?:start|begin with|finish)|once done|when (?:done|ready|finished)|"
     r"though|yet|only|not|right|just|immediately|straight|und|"
     r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|seulement|d'abord|"
-    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后)(?:\W+|$))*",
+    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|之后|以后|随后)(?:\W+|$))*",
     re.IGNORECASE,
 )
 # Words that belong to what stands before them where a mark follows: "crop it afterwards, but first ...".
@@ -30,7 +30,8 @@ _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\n|\s[-–—]\s|\s(?:->|=>|→|\+|&)(?=\s)|"
     r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|plus|as soon as|aber|danach|"
     r"anschließend|bevor|nachdem|sobald|vor dem|nach dem|mais|ensuite|avant de|après|pero|después|"
-    r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)最后",
+    r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)最后|以及|随后|紧接着|"
+    r"[～→（①-⑨]|(?<=以前)|(?<=之前)|(?<=以后)|(?<=之后)|\s(?:/|>+)(?=\s)",
     re.IGNORECASE,
 )
 _COLOR = (

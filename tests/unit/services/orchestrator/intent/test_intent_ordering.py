@@ -92,6 +92,8 @@ def test_what_follows_an_act_twice_joined_follows_both() -> None:
         ("recadre-la, mais seulement après avoir éclairci le visage", "éclairci", "recadre"),
         ("agrándala, pero solo después de quitar el ruido", "quitar el ruido", "agrándala"),
         ("recórtala, pero antes endereza el horizonte", "endereza", "recórtala"),
+        ("加边框以前请先放大", "放大", "加边框"),
+        ("①去噪②放大", "去噪", "放大"),
         ("放大，在这之前去噪", "去噪", "放大"),
         ("放大放在最后，先裁剪", "裁剪", "放大"),
         ("erst entrauschen, danach vergrößern", "entrauschen", "vergrößern"),
