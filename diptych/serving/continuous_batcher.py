@@ -260,11 +260,16 @@ class ContinuousBatcher(Generic[R]):
     def _plan(self) -> None:
         """Says who has the next step; fails those whose time is up."""
         self._planning = False
-        try:
+        with self._told_of_failure():
             while self._calls.offer(self._chosen()):
                 pass  # It has begun: what comes after it is planned now.
+
+    @contextmanager
+    def _told_of_failure(self) -> Iterator[None]:
+        """Tells all readers of what is raised inside, say by a `key`: none may wait for ever."""
+        try:
+            yield
         finally:
-            # Say, a `key` that raised: no reader may wait for ever.
             if isinstance(error := sys.exception(), Exception):
                 for submission in set(self._owner.values()):
                     self._fail(submission, error)
@@ -309,6 +314,19 @@ class ContinuousBatcher(Generic[R]):
     def _ended(self, ended: Ended[_Call[R]]) -> None:
         """Writes down what a call brought, plans the call after the next and tells the readers: in this order, since
         the worker is busy with the next one already."""
+        with self._told_of_failure():
+            steps = self._steps_of(ended)
+            try:
+                self._plan()
+            finally:
+                now = self._clock()
+                for step in steps:
+                    step.owner.stepped(step, 0.0 if step.finished else self._remaining(step.place, now))
+            self._telemetry.rows_running(self.rows_running)
+            self._telemetry.waiting("batch", self.rows_waiting)
+
+    def _steps_of(self, ended: Ended[_Call[R]]) -> list[_Step[R]]:
+        """The steps in a call of rows that are still here; who is finished has left. A failed call fails them."""
         call = ended.call
         self._count(call)
         owners = {place: self._owner[place] for place in call.places if place in self._owner}
@@ -316,8 +334,7 @@ class ContinuousBatcher(Generic[R]):
             logger.warning("a step of %d rows failed: %s", len(call.places), type(ended.error).__name__)
             for owner in set(owners.values()):
                 self._fail(owner, ended.error)
-            self._plan()
-            return
+            return []
         self.pace.learn(call.places[0].row.key, call.samples, call.seconds)
         steps = [
             _Step(place, owners[place], number, number >= place.row.num_steps)
@@ -328,12 +345,7 @@ class ContinuousBatcher(Generic[R]):
             if step.finished:
                 self._places.remove(step.place)
                 del self._owner[step.place]
-        self._plan()
-        now = self._clock()
-        for step in steps:
-            step.owner.stepped(step, 0.0 if step.finished else self._remaining(step.place, now))
-        self._telemetry.rows_running(self.rows_running)
-        self._telemetry.waiting("batch", self.rows_waiting)
+        return steps
 
     def _count(self, call: _Call[R]) -> None:
         """Puts the call on the clocks of those whose rows rode in it, and on the service's."""

@@ -31,9 +31,9 @@ class Ended(Generic[C]):
 class Overlap(Generic[C]):
     """Runs `run(call)` on the worker, one call after another, and tells `ended` of each on the event loop.
 
-    `trim(call)`, on the worker's thread, gives what should still run of an offered call, None for nothing. Then, or
-    when the call before it failed, nothing runs until the next offer. Between two, others' calls on the worker have
-    their turn.
+    `trim(call)`, on the worker's thread, gives what should still run of a call that was offered while another ran, None
+    for nothing. Then, or when the call before it failed, nothing runs until `ended` has heard of that and the next is
+    offered. Between two, others' calls on the worker have their turn.
     """
 
     def __init__(
@@ -55,27 +55,20 @@ class Overlap(Generic[C]):
         self._resting.set()
 
     def offer(self, call: C | None) -> bool:
-        """`call` comes next, instead of what was offered before. True when nothing ran, so that it was taken at once
-        and what comes after it may be offered.
+        """`call` comes next, instead of what was offered before. True when nothing ran, so that it begins at once and
+        what comes after it may be offered.
 
         ServiceUnavailable when the worker is closed.
         """
-        with self._lock:
-            if self._running:
+        if self._running:
+            with self._lock:
                 self._next = call
-                return False
-            if call is None:
-                return False
-            # It may have been chosen while the last call still ran.
-            call = self._trim(call)
-            self._running = call is not None
-        if call is not None:
-            try:
-                self._begin(asyncio.get_running_loop(), call)
-            except ServiceUnavailable:
-                self._running = False
-                raise
-            self._resting.clear()
+            return False
+        if call is None:
+            return False
+        self._begin(asyncio.get_running_loop(), call)
+        self._running = True
+        self._resting.clear()
         return True
 
     async def rest(self) -> None:
@@ -91,17 +84,18 @@ class Overlap(Generic[C]):
         error = ServiceUnavailable(self._worker.name, "it was closed") if dropped else future.exception()
         with self._lock:
             following, self._next = self._next, None
-            if following is not None:
-                following = self._trim(following) if error is None else None
-            self._running = following is not None
+        if following is not None:
+            following = self._trim(following) if error is None else None
         if following is not None:
             try:
                 self._begin(loop, following)
             except ServiceUnavailable as closed:
-                self._running, error, following = False, closed, None
+                error, following = closed, None
         loop.call_soon_threadsafe(self._arrive, Ended(call, error, following is not None))
 
     def _arrive(self, ended: Ended[C]) -> None:
         if not ended.followed:
+            # Only now, so that nothing begins that was chosen in ignorance of how the call ended.
+            self._running, self._next = False, None
             self._resting.set()
         self._ended(ended)

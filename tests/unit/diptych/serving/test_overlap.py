@@ -86,7 +86,6 @@ async def test_after_a_failure_nothing_runs_that_was_chosen_before_it(worker: Wo
 
 async def test_what_is_no_longer_wanted_does_not_run(worker: Worker) -> None:
     bench, first, unwanted = Bench(worker), Call(), Call(wanted=False)
-    assert bench.overlap.offer(unwanted)  # Taken, and void: another may be offered.
     assert bench.overlap.offer(first)
     bench.overlap.offer(unwanted)
     first.go.set()
