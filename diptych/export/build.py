@@ -34,7 +34,7 @@ from diptych.export.build_tensorrt import Compiler, Sizes
 from diptych.repository.builds import BUILD_FILE, Build, BuildKey, BuiltPart, read_build, write_build
 from diptych.repository.manifest import TensorEntry
 from diptych.repository.repository import LocalModel, ModelRepository
-from diptych.repository.verify import sha256_of
+from diptych.repository.verify import outside_data, sha256_of
 
 Progress = Callable[[str], None]
 _ONNX_ENGINE = "onnx"
@@ -97,18 +97,24 @@ class _Making:
     compiler: Compiler | None
     work: Path
     progress: Progress
+    # Whether builds are to come that hold the same files.
+    several: bool = False
 
     def make(self, keys: Sequence[BuildKey]) -> None:
         """Makes the graphs once, compares them, and finishes each key's build."""
         self.progress("Running the model on real inputs")
-        material = gather(self.local, self.options.torch, self.options.pictures)
+        options = self.options
+        material = gather(self.local, options.torch, options.pictures, options.resolution, self.progress)
         graphs = [self._graph(path, material) for path in material.samples]
         made = [graph for graph in graphs if graph is not None]
-        psnr = end_to_end(self.local, material, {graph.source: graph.built for graph in made})
+        self.progress("Running what was made on the same inputs")
+        built = {graph.source: graph.built for graph in made}
+        psnr = end_to_end(self.local, material, built, options.resolution, self.progress)
         if psnr is not None:
             self.progress(f"Pictures agree to {psnr:.1f} dB")
             require_pictures(psnr, self.options.allowed)
         for key in keys:
+            self.several = key != keys[-1]
             folder = self.work / key.folder
             folder.mkdir()
             build = self._finish(key, folder, made, material, psnr)
@@ -136,8 +142,8 @@ class _Making:
         if made is None:
             self.progress(f"{source} computes with integers already and stays as it is")
             return None
-        own = self.local.path(source).stat().st_size
-        if made.precision == "fp32" and source != material.main and made.path.stat().st_size > _GROWN * own:
+        grown = _size_of(made.path) > _GROWN * _size_of(self.local.path(source))
+        if made.precision == "fp32" and source != material.main and grown:
             self.progress(f"{source} keeps its weights in fewer bits and stays as it is")
             return None
         if self.options.engine == MNN:
@@ -171,11 +177,12 @@ class _Making:
         parts, engines_checked = [], True
         for graph in graphs:
             part = None if self.compiler is None else self._serialize(key, folder, graph, material)
-            part = part or _stored(graph, folder)
+            part = part or _stored(graph, folder, shutil.copyfile if self.several else shutil.move)
             engines_checked &= not part.path.endswith(".engine") or key.target == this_machine().gpu
             parts.append(part)
         provider, now, own = "", None, None
         if engines_checked:
+            self.progress("Timing it")
             provider, own, now = self._time(parts, folder, key, material)
         return Build(
             model=self.local.manifest.name,
@@ -313,12 +320,12 @@ def _sizes(key: BuildKey, material: Material, *, doubled: bool) -> Sizes:
     )
 
 
-def _stored(graph: MadeGraph, folder: Path) -> BuiltPart:
-    """The graph's files moved into the build."""
+def _stored(graph: MadeGraph, folder: Path, bring: Callable[[Path, Path], object]) -> BuiltPart:
+    """The graph's files brought into the build."""
     place = (folder / graph.source).parent
     place.mkdir(parents=True, exist_ok=True)
-    for file in graph.path.parent.iterdir():  # Copied, for several builds may hold it.
-        shutil.copyfile(file, place / file.name)
+    for file in graph.path.parent.iterdir():
+        bring(file, place / file.name)
     path = (place / graph.path.name).relative_to(folder).as_posix()
     specs = () if graph.engine == ONNX else (graph.inputs, graph.outputs)
     return _part(graph, folder, path, graph.errors, graph.company, *specs)
@@ -343,13 +350,18 @@ def _part(
         weights_sha256=sha256_of(weights) if beside else None,
         precision=graph.precision,
         method=graph.method,
-        bytes=(folder / path).stat().st_size + (weights.stat().st_size if beside else 0),
+        bytes=_size_of(folder / path),
         max_error=errors.largest,
         mean_error=errors.mean,
         company_error=company,
         inputs=_entries(inputs),
         outputs=_entries(outputs),
     )
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file and of those that hold its weights."""
+    return sum(file.stat().st_size for file in (path, *(path.parent / name for name in outside_data(path))))
 
 
 def _entries(specs: tuple[TensorSpec, ...]) -> tuple[TensorEntry, ...]:

@@ -11,9 +11,8 @@ import numpy as np
 from diptych.engines import Engine
 from diptych.engines.base import Array, Precision
 from diptych.errors import FailedPrecondition
-from diptych.export.build_inputs import Inputs
+from diptych.export.build_inputs import Inputs, Outputs
 
-Outputs = Mapping[str, Array]
 _TIMED_SECONDS = 1.5
 _LEAST_RUNS, _MOST_RUNS = 3, 15
 

@@ -1,7 +1,8 @@
 """Real inputs of a model's graphs: recorded while it draws, or made of photographs and sentences."""
 
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,23 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
-from diptych.diffusion import Defaults, RowSpec, open_pipeline
+from diptych.diffusion import Defaults, RowSpec, Sizes, open_pipeline
 from diptych.engines import Engine, TensorSpec, open_engine
 from diptych.engines.base import Array, Held, Precision, arrays_of
 from diptych.engines.select import Built
-from diptych.errors import FailedPrecondition
+from diptych.errors import FailedPrecondition, FieldViolation, InvalidRequest
 from diptych.images import Pixels
 from diptych.repository.manifest import Manifest
 from diptych.repository.repository import LocalModel
 
 Inputs = Mapping[str, Array]
-# Every so many runs of one graph are kept, this many of them: all noise levels should be among them.
+Outputs = Mapping[str, Array]
+Run = tuple[Inputs, Outputs]
 _MOST_KEPT = 12
 _MOST_STEPS = 8
+# A step of a model with more bytes of weights than this takes seconds, on a CPU up to a minute.
+_LARGE, _MOST_STEPS_OF_LARGE = 1 << 30, 4
+_SLOW_SECONDS = 5.0
 _PROMPTS = ("a red apple", "a smiling sun over green hills", "a blue car", "an old house at night")
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 _SENTENCES = ("cut out the dog and make it twice as big", "a quiet harbour at dawn", "Mach das Bild etwas wärmer.")
@@ -42,13 +47,12 @@ _LOOKING = (
 
 
 class Recorder:
-    """An engine that keeps some of what it is given."""
+    """An engine that keeps some of what it is given, and what it answers to that."""
 
-    def __init__(self, engine: Engine, kept: list[Inputs], most: int = _MOST_KEPT) -> None:
+    def __init__(self, engine: Engine, kept: list[Run], most: int = _MOST_KEPT) -> None:
         self._engine = engine
         self._kept = kept
         self._most = most
-        self._runs = 0
         self.name = engine.name
         self.precision: Precision = engine.precision
         self.provider = engine.provider
@@ -57,9 +61,12 @@ class Recorder:
 
     def run(self, inputs: Mapping[str, Array | Held], outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """What the engine gives."""
-        if len(self._kept) < self._most:
-            self._kept.append({name: np.array(array) for name, array in arrays_of(inputs).items()})
-        return self._engine.run(inputs, outputs)
+        if len(self._kept) >= self._most:
+            return self._engine.run(inputs, outputs)
+        given = {name: np.array(array) for name, array in arrays_of(inputs).items()}
+        found = self._engine.run(inputs)
+        self._kept.append((given, {name: np.array(array) for name, array in found.items()}))
+        return {name: found[name] for name in outputs or found}
 
     def hold(self, given: Array | Sequence[Array]) -> Held:
         """What the engine gives."""
@@ -76,10 +83,20 @@ class Recorder:
 
 
 def draw(
-    local: LocalModel, *, built: Mapping[str, Built] | None = None, prompts: int = 2, threads: int = 0
-) -> tuple[list[Pixels], dict[str, list[Inputs]]]:
-    """Pictures of a few prompts, a few steps each, and what went into each graph, by its file."""
-    recorded: dict[str, list[Inputs]] = defaultdict(list)
+    local: LocalModel,
+    *,
+    built: Mapping[str, Built] | None = None,
+    resolution: tuple[int, int] | None = None,
+    prompts: int = 2,
+    threads: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[list[Pixels], dict[str, list[Run]]]:
+    """Pictures of a few prompts, a few steps each, and what went into and came out of each graph, by its file.
+
+    They are as large as the model likes best, or as is nearest to that within `resolution`. InvalidRequest for a
+    resolution that it does not draw.
+    """
+    recorded: dict[str, list[Run]] = defaultdict(list)
     defaults = Defaults.from_table(local.manifest.defaults)
     pipeline = open_pipeline(
         local.directory,
@@ -89,10 +106,11 @@ def draw(
         built=built,
         around=lambda path, engine: Recorder(engine, recorded[path]),
     )
+    most = _MOST_STEPS_OF_LARGE if local.weight_bytes > _LARGE else _MOST_STEPS
+    steps = min(defaults.num_inference_steps, most)
     pictures = []
     try:
-        width, height = pipeline.sizes.native
-        steps = min(defaults.num_inference_steps, _MOST_STEPS)
+        width, height = _size(pipeline.sizes, resolution)
         for seed, prompt in enumerate(_PROMPTS[:prompts]):
             init = None
             if seed and pipeline.takes_pictures:  # So that the encoder runs too.
@@ -103,11 +121,26 @@ def draw(
             )  # fmt: skip
             row = pipeline.prepare(spec)
             while not row.finished:
+                began = time.monotonic()
                 pipeline.step([row])
+                if (took := time.monotonic() - began) > _SLOW_SECONDS:
+                    progress(f"  picture {seed + 1} of {prompts}: one of {steps} steps, {took:.0f} s")
             pictures.append(pipeline.finish(row))
     finally:
         pipeline.close()
     return pictures, dict(recorded)
+
+
+def _size(sizes: Sizes, resolution: tuple[int, int] | None) -> tuple[int, int]:
+    """Width and height to draw."""
+    if resolution is None or sizes.fixed:
+        return sizes.native
+    low, high = resolution
+    width, height = (min(high, max(low, side)) for side in sizes.native)
+    faults = dict.fromkeys(sizes.fault(name, side) for name, side in (("width", width), ("height", height)))
+    if violations := [FieldViolation("--resolution", fault) for fault in faults if fault]:
+        raise InvalidRequest(violations)
+    return width, height
 
 
 def samples_of(local: LocalModel, pictures: Path | None) -> list[Inputs]:

@@ -1,6 +1,7 @@
 """One graph of a model made anew: leaner, in the precision wanted, and how far it then is from the model."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +12,13 @@ from diptych.engines.base import Precision, TensorSpec
 from diptych.engines.fake import fake_of
 from diptych.engines.select import ONNX, Built
 from diptych.errors import DiptychError, FailedPrecondition
-from diptych.export.build_compare import Errors, Outputs, Tolerance, answers, company_error, compare
+from diptych.export.build_compare import Errors, Tolerance, answers, company_error, compare
 from diptych.export.build_cuda import faster_for_cuda
 from diptych.export.build_graph import fuse, is_quantized, simplify
-from diptych.export.build_inputs import Inputs
+from diptych.export.build_inputs import Inputs, Outputs
 from diptych.export.build_material import Material
 from diptych.export.build_precision import Method, to_half, to_integers
-from diptych.export.weights import store_weights
+from diptych.export.weights import LiftedWeights, store_weights
 
 # A fused graph that is further from the plain one than this computes something else.
 _SAME = 1e-3
@@ -71,98 +72,107 @@ def make_graph(
     """
     folder = work / "graphs" / source.replace("/", "-")
     folder.mkdir(parents=True)
-    model = simplify(path, folder / "scratch")
+    weights = LiftedWeights(path, folder / "scratch")
+    model = simplify(weights.lifted, folder / "scratch")
     if is_quantized(model):
         return None
-    best = _best(
-        model,
-        material.samples[source],
-        material.answers[source],
-        folder / "scratch",
-        precision=precision,
-        fuses=fuses,
-        for_cuda=for_cuda,
-        allowed=allowed,
-    )
-    if best is None:
-        raise FailedPrecondition(
-            f"{source} has nothing that can be computed in 8 bits with each row for itself; try another precision",
-            reason="BUILD_DIFFERS",
-        )
-    errors, label, model, company = best
-    kept = folder / "kept"
-    kept.mkdir()
-    store_weights(_raw(model), kept / "model.onnx")
-    fake = fake_of(kept / "model.onnx")
-    return MadeGraph(source, kept / "model.onnx", precision, label, errors, fake.inputs, fake.outputs, company)
+    trial = _Trial(source, material, weights, folder, precision=precision, fuses=fuses, for_cuda=for_cuda)
+    return trial.best(model, allowed)
 
 
-def _best(
-    plain: onnx.ModelProto,
-    samples: Sequence[Inputs],
-    expected: Sequence[Outputs],
-    scratch: Path,
-    *,
-    precision: Precision,
-    fuses: bool,
-    for_cuda: bool,
-    allowed: Tolerance,
-) -> tuple[Errors, str, onnx.ModelProto, float | None] | None:
-    """The graph's errors, how it was made, itself, and how far rows in company are from themselves alone; the first
-    that is within what is allowed, else the nearest. None where nothing can be computed in the precision."""
-    model, notes = plain, list[str]()
-    if not fuses:
-        model, notes = _fused(plain, samples, scratch)
-    if precision == "fp16":
-        model = to_half(model, scratch)
-    if for_cuda:
-        model, more = faster_for_cuda(model, samples[0], scratch)
-        notes += more
-    methods: tuple[Method | None, ...] = (None,)
-    if precision == "int8":
-        methods = ("static",) if fuses else ("static", "dynamic")
-    best: tuple[Errors, str, onnx.ModelProto, float | None] | None = None
-    for method in methods:
-        candidate = model if method is None else to_integers(
-            plain, samples, scratch, method=method, symmetric=fuses
-        )  # fmt: skip
-        if method is not None and _weight_bytes(candidate) > _SMALLER * _weight_bytes(plain):
-            continue  # It has next to none of the operations that this method knows.
-        found, company = _run(candidate, samples, scratch)
-        if method is not None and company:
-            continue  # Scales found in every run are those of all rows: one caller would change another's picture.
-        errors = compare(expected, found)
-        label = ", ".join([*([f"{method} int8"] if method else []), *([] if method else notes)])
-        if best is None or errors.mean < best[0].mean:
-            best = errors, label, candidate, company
-        if errors.largest <= allowed.largest and errors.mean <= allowed.mean:
-            break
-    return best
+@dataclass
+class _Trial:
+    """One graph on its way to the precision wanted: ways of making it are tried until one holds."""
+
+    source: str
+    material: Material
+    weights: LiftedWeights
+    folder: Path
+    precision: Precision
+    fuses: bool
+    for_cuda: bool
+
+    def best(self, plain: onnx.ModelProto, allowed: Tolerance) -> MadeGraph:
+        """The first way that is within what is allowed, else the nearest."""
+        best: MadeGraph | None = None
+        for number, (model, label) in enumerate(self._ways(plain)):
+            kept = self.folder / f"way-{number}"
+            kept.mkdir()
+            made = self._measured(model, kept / "model.onnx", label)
+            if made.company and self.precision == "int8":
+                continue  # Scales found in every run are those of all rows: one caller would change another's picture.
+            if best is None or made.errors.mean < best.errors.mean:
+                best, made = made, best
+            if made is not None:
+                shutil.rmtree(made.path.parent)
+            if best.errors.largest <= allowed.largest and best.errors.mean <= allowed.mean:
+                break
+        if best is None:
+            raise FailedPrecondition(
+                f"{self.source} has nothing that can be computed in 8 bits with each row for itself; try another "
+                "precision",
+                reason="BUILD_DIFFERS",
+            )
+        return best
+
+    def _ways(self, plain: onnx.ModelProto) -> Iterator[tuple[onnx.ModelProto, str]]:
+        """Ways to make the graph, each with what it is called, the one hoped for first."""
+        scratch = self.folder / "scratch"
+        if self.precision == "int8":
+            whole = self.weights.read_in(plain)
+            methods: tuple[Method, ...] = ("static",) if self.fuses else ("static", "dynamic")
+            for method in methods:
+                samples = self.material.samples[self.source]
+                model = to_integers(whole, samples, scratch, method=method, symmetric=self.fuses)
+                if _weight_bytes(model) <= _SMALLER * _weight_bytes(whole):  # Else it has few operations of that kind.
+                    yield model, f"{method} int8"
+            return
+        model, notes = (plain, list[str]()) if self.fuses else self._fused(plain)
+        if self.precision == "fp16":
+            model = to_half(model, scratch, lifted=self.weights.names)
+        if self.for_cuda:
+            whole = self.weights.read_in(model)
+            model, more = faster_for_cuda(whole, self.material.samples[self.source][0], scratch)
+            notes += more
+        yield model, ", ".join(notes)
+
+    def _fused(self, plain: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+        """The graph with its fusions, if it still computes the same; what was fused."""
+        fused, scratch = onnx.ModelProto(), self.folder / "scratch"
+        fused.CopyFrom(plain)
+        sample = {**self.material.samples[self.source][0], **self.weights.arrays}
+        counts = fuse(fused, sample, scratch)
+        try:
+            found = _answers(fused, sample, scratch)
+        except DiptychError:
+            return plain, []
+        if compare(self.material.own[self.source][:1], [found]).largest > _SAME:
+            return plain, []
+        return fused, [f"{count} {name}" for name, count in counts.items()]
+
+    def _measured(self, model: onnx.ModelProto, path: Path, label: str) -> MadeGraph:
+        """`model` written to `path`, and how far it is from the model there."""
+        if any(value.name in self.weights.names for value in model.graph.input):
+            self.weights.put_back(model, path)
+        else:
+            store_weights(_raw(model), path)
+        samples = self.material.samples[self.source]
+        engine = open_engine(path, choice="onnx", keep_memory=False)
+        errors = compare(self.material.answers[self.source], answers(engine, samples))
+        company = company_error(engine, samples)
+        engine.close()
+        fake = fake_of(path)
+        return MadeGraph(self.source, path, self.precision, label, errors, fake.inputs, fake.outputs, company)
 
 
-def _fused(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[onnx.ModelProto, list[str]]:
-    """The graph with its fusions, if it still computes the same; what was fused."""
-    fused = onnx.ModelProto()
-    fused.CopyFrom(model)
-    counts = fuse(fused, samples[0], work)
-    try:
-        errors = compare(_run(model, samples[:1], work)[0], _run(fused, samples[:1], work)[0])
-    except DiptychError:
-        return model, []
-    if errors.largest > _SAME:
-        return model, []
-    return fused, [f"{count} {name}" for name, count in counts.items()]
-
-
-def _run(model: onnx.ModelProto, samples: Sequence[Inputs], work: Path) -> tuple[list[Outputs], float | None]:
-    """Its answers, and how far rows in company are from themselves alone."""
+def _answers(model: onnx.ModelProto, sample: Inputs, work: Path) -> Outputs:
     path = work / "run.onnx"
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     onnx.save(copy, path, save_as_external_data=True, location="run.bin", size_threshold=1024)
     try:
         engine = open_engine(path, choice="onnx", keep_memory=False)
-        found = answers(engine, samples), company_error(engine, samples)
+        (found,) = answers(engine, [sample])
         engine.close()
         return found
     finally:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,17 +14,19 @@ Method = Literal["static", "dynamic"]
 _WEIGHTED = ["Conv", "MatMul", "Gemm"]
 
 
-def to_half(model: onnx.ModelProto, work: Path) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, work: Path, *, lifted: Collection[str] = ()) -> onnx.ModelProto:
     """The graph with half-precision weights and arithmetic; inputs and outputs stay single, and so do the angles of
-    timesteps, which run up to a thousand: half precision would leave their sines to chance."""
+    timesteps, which run up to a thousand: half precision would leave their sines to chance. `lifted`: inputs that are
+    weights, which do not stay single."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     path = _saved(model, work, "single")
+    kept = [value.name for value in (*model.graph.input, *model.graph.output) if value.name not in lifted]
     with warnings.catch_warnings():
         # It warns of each weight that half precision rounds to nought; the comparison tells whether that matters.
         warnings.simplefilter("ignore")
         converted: onnx.ModelProto = convert_float_to_float16(
-            str(path), keep_io_types=True, node_block_list=_angles(model.graph)
+            str(path), keep_io_types=kept, node_block_list=_angles(model.graph)
         )
     _clear(work, "single")
     _without_detours(converted.graph)

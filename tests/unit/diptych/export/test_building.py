@@ -1,5 +1,6 @@
 """Builds of a toy Stable Diffusion: made, compared with torch, kept, chosen, or refused."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import onnx
@@ -55,7 +56,7 @@ def test_a_build_is_near_torch_and_runs_in_the_pipeline(toys: Toys, repository: 
 def test_a_broken_build_is_refused_and_nothing_is_kept(
     repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(model: onnx.ModelProto, work: Path) -> onnx.ModelProto:
+    def spoil(model: onnx.ModelProto, work: Path, *, lifted: Collection[str]) -> onnx.ModelProto:
         weight = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
         weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * 1.5, weight.name))
         return model
