@@ -1,6 +1,5 @@
 """Graphs run by ONNX Runtime."""
 
-import glob
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from diptych.engines.machine import rtx_devices, this_machine
 from diptych.engines.providers import CPU, CUDA, REPLAY, RTX, Preference, Provider, choose_providers, names_of, replays
 from diptych.engines.recording import TURNS, Recordings
 from diptych.errors import DataCorrupted, FailedPrecondition, InternalError
+from diptych.repository.onnx_file import external_files
 
 _LOG = logging.getLogger(__name__)
 _SWITCH = "DIPTYCH_CUDA_GRAPHS"
@@ -104,7 +104,8 @@ class OnnxEngine:
         self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_inputs())
         self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node) for node in session.get_outputs())
         self._file = path.name
-        self._weights = sum(file.stat().st_size for file in path.parent.glob(f"{glob.escape(path.name)}*"))
+        files = (path, *(path.parent / location for location in external_files(path)))
+        self._weights = sum(file.stat().st_size for file in files)
         self._keep_memory = keep_memory
         self._device = "cpu" if self.provider == CPU else "cuda"
         self._replayed: FixedBinding | Recordings | None = None
@@ -159,7 +160,7 @@ class OnnxEngine:
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the file, and of those beside it that hold its weights (`model.onnx.data`, `model.onnx_data`)."""
+        """Bytes of the file, and of those beside it that hold its weights."""
         return self._weights
 
     def _run_options(self) -> onnxruntime.RunOptions | None:

@@ -1,13 +1,15 @@
 """The torch parts of a diffusers folder, loaded from safetensors alone."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from diptych.errors import DataCorrupted, FailedPrecondition
 from diptych.repository.verify import check_content
@@ -47,11 +49,26 @@ def load_part(folder: Path, part: str) -> Any:
     if _SERVED[name] == "transformers":
         arguments["dtype"] = arguments.pop("torch_dtype")
         arguments["attn_implementation"] = "eager"
+    else:
+        arguments["low_cpu_mem_usage"] = False  # It would want a package that is not needed here.
     try:
-        loaded: nn.Module = module.from_pretrained(directory, variant=variant, **arguments)
+        with _without_bars():
+            loaded: nn.Module = module.from_pretrained(directory, variant=variant, **arguments)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise DataCorrupted(f"{label} cannot be loaded: {str(error)[:200]}", reason="UNREADABLE_WEIGHTS") from error
     return loaded.eval().requires_grad_(False)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """While it lasts, transformers shows no bar: who imports a model is told its parts by name."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
 
 
 def check_weights(directory: Path, label: str) -> str | None:

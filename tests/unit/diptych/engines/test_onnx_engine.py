@@ -2,6 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from diptych.engines.base import Engine, TensorSpec
@@ -104,11 +105,14 @@ def test_a_provider_this_machine_lacks_is_named(conv_file: Path) -> None:
         OnnxEngine(conv_file, threads=-1)
 
 
-def test_tells_what_its_weights_take(sum_file: Path) -> None:
-    alone = OnnxEngine(sum_file).memory_bytes
-    assert alone == sum_file.stat().st_size
-    sum_file.with_name(f"{sum_file.name}.data").write_bytes(bytes(1000))
-    assert OnnxEngine(sum_file).memory_bytes == alone + 1000
+def test_tells_what_its_weights_take(conv_file: Path) -> None:
+    alone = OnnxEngine(conv_file).memory_bytes
+    assert alone == conv_file.stat().st_size
+    model = onnx.load(conv_file)
+    onnx.save(model, conv_file, save_as_external_data=True, location="weights", size_threshold=0)
+    conv_file.with_name(f"{conv_file.name}.other").write_bytes(bytes(1000))  # Of no concern.
+    weights = conv_file.with_name("weights").stat().st_size
+    assert weights and OnnxEngine(conv_file).memory_bytes == conv_file.stat().st_size + weights
 
 
 def test_gives_only_the_outputs_asked_for(sum_file: Path) -> None:
