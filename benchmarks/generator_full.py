@@ -31,15 +31,15 @@ from diptych.export.build_graph import fuse, simplify
 from diptych.export.build_precision import to_half
 from diptych.export.weights import store_weights
 
-_UNET: Mapping[str, Any] = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
-_VAE: Mapping[str, Any] = {
+UNET: Mapping[str, Any] = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
+VAE: Mapping[str, Any] = {
     "sample_size": 512,
     "latent_channels": 4,
     "block_out_channels": (128, 256, 512, 512),
     "layers_per_block": 2,
     "scaling_factor": 0.18215,
 }
-_TEXT: Mapping[str, Any] = {
+TEXT: Mapping[str, Any] = {
     "hidden_size": 768,
     "intermediate_size": 3072,
     "num_hidden_layers": 12,
@@ -75,7 +75,10 @@ def main() -> None:
     work: Path = given.work
     _tell(f"in {work}")
     if not (work / "diffusers/model_index.json").is_file():
-        _write(work / "diffusers", given.weights, toy=given.toy)
+        shapes = [UNET, VAE, TEXT]
+        if given.toy:
+            shapes = [{**UNET, **_TOY_UNET}, {**VAE, **_TOY_VAE}, {**TEXT, **_TOY_TEXT}]
+        write_pipeline(work / "diffusers", *shapes, weights=given.weights)
         _tell("diffusers' folder written")
     if not (work / "models" / NAME).is_dir():
         options = ImportOptions(NAME, num_inference_steps=STEPS, guidance_scale=7.5)
@@ -93,14 +96,23 @@ def _tell(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
-def _write(folder: Path, weights: Path | None, *, toy: bool) -> None:
+def write_pipeline(
+    folder: Path,
+    unet_shape: Mapping[str, Any],
+    vae_shape: Mapping[str, Any],
+    text_shape: Mapping[str, Any],
+    *,
+    weights: Path | None = None,
+) -> None:
+    """Writes `folder` as diffusers does, in half precision: a model of these shapes, its weights random, those of the
+    denoiser from a safetensors file where one is given."""
     torch.manual_seed(0)
     tokenizer = _tokenizer()
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    text = CLIPTextModel(CLIPTextConfig(**{**_TEXT, **(_TOY_TEXT if toy else {})}, **ends))
-    unet = UNet2DConditionModel(**{**_UNET, **(_TOY_UNET if toy else {})}).eval()
+    text = CLIPTextModel(CLIPTextConfig(**text_shape, **ends))
+    unet = UNet2DConditionModel(**unet_shape).eval()
     places = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    vae = AutoencoderKL(**{**_VAE, **places, **(_TOY_VAE if toy else {})}).eval()
+    vae = AutoencoderKL(**{**vae_shape, **places}).eval()
     if weights is not None:
         unet.load_state_dict(load_file(weights))
     channels = int(unet.config["in_channels"])

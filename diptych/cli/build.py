@@ -57,7 +57,7 @@ def build(
             f"builds need {missing.name}, which is not installed; run: pip install 'diptych[serve,export]'",
             reason="NO_EXPORT_EXTRA",
         ) from None
-    shapes = _range(batch, "--batch") or (1, 4), _range(resolution, "--resolution")
+    shapes = _range(batch, "--batch", "1..4") or (1, 4), _range(resolution, "--resolution", "512..1024")
     options = BuildOptions(precision, engine, read_targets(target), *shapes, torch=source, pictures=pictures)
     out = terminal.console(stderr=True)
 
@@ -93,11 +93,11 @@ def _row(path: Path, build: "Build") -> tuple[str, ...]:
     )
 
 
-def _range(text: str, option: str) -> tuple[int, int] | None:
+def _range(text: str, option: str, example: str) -> tuple[int, int] | None:
     """LEAST..MOST, or one number for both; None for no text."""
     if not text:
         return None
     least, _, most = text.partition("..")
     if least.isdigit() and (most or least).isdigit() and 0 < int(least) <= int(most or least):
         return int(least), int(most or least)
-    raise InvalidRequest([FieldViolation(option, f"is {text!r}; give LEAST..MOST, such as 1..4")])
+    raise InvalidRequest([FieldViolation(option, f"is {text!r}; give LEAST..MOST, such as {example}")])

@@ -267,6 +267,8 @@ def _keys(local: LocalModel, options: BuildOptions, compiler: Compiler | None, m
             f"there is no GPU here to build for; name one with --target: {', '.join(compiler.targets())}",
             reason="NO_TARGET",
         )
+    for target in options.targets:  # Before the work of the first.
+        compiler.require(target)
     return [_key(options, compiler.engine, compiler.version, target, resolution) for target in targets]
 
 

@@ -137,7 +137,7 @@ def _size(sizes: Sizes, resolution: tuple[int, int] | None) -> tuple[int, int]:
         return sizes.native
     low, high = resolution
     width, height = (min(high, max(low, side)) for side in sizes.native)
-    faults = dict.fromkeys(sizes.fault(name, side) for name, side in (("width", width), ("height", height)))
+    faults = dict.fromkeys((sizes.fault("width", width), sizes.fault("height", height)))
     if violations := [FieldViolation("--resolution", fault) for fault in faults if fault]:
         raise InvalidRequest(violations)
     return width, height
@@ -163,6 +163,10 @@ def samples_of(local: LocalModel, pictures: Path | None) -> list[Inputs]:
 
 def _photographs(folder: Path | None) -> list[Pixels]:
     if folder is not None:
+        if not folder.is_dir():
+            raise InvalidRequest.single(
+                "--pictures", f"{folder} is no folder; give one of photographs", reason="NO_FOLDER"
+            )
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
         if not files:
             raise FailedPrecondition(f"there is no photograph in {folder.name}; give JPEG or PNG", reason="NO_PICTURES")

@@ -76,6 +76,15 @@ class Compiler:
         names = [] if kinds is None else [name for name in dir(kinds) if re.fullmatch(r"SM\d+", name)]
         return sorted((name.lower() for name in names), key=lambda name: int(name[2:]))
 
+    def require(self, target: str) -> None:
+        """Nothing if engines can be built for the target; FailedPrecondition otherwise."""
+        known = self.targets()
+        if target not in known:
+            able = ", ".join(known) or "the GPU that is here"
+            raise FailedPrecondition(
+                f"{self.engine} {self.version} builds for {able}, not for {target}", reason="NO_TARGET"
+            )
+
     def compile(self, path: Path, target: str, sizes: Sizes, shapes: Mapping[str, TensorSpec]) -> Serialized:
         """The engine of an ONNX file for `target` (empty: the GPU that is here).
 
@@ -92,7 +101,7 @@ class Compiler:
             raise self._refused(path, str(parser.get_error(0)) if parser.num_errors else "")
         config = builder.create_builder_config()
         if target:
-            self._require(target)
+            self.require(target)
             config.num_compute_capabilities = 1
             config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), 0)
         config.add_optimization_profile(_profile(builder, network, sizes, shapes))
@@ -106,14 +115,6 @@ class Compiler:
             tuple(_spec(network.get_input(index), shapes) for index in range(network.num_inputs)),
             tuple(_spec(network.get_output(index), shapes) for index in range(network.num_outputs)),
         )
-
-    def _require(self, target: str) -> None:
-        known = self.targets()
-        if target not in known:
-            able = ", ".join(known) or "the GPU that is here"
-            raise FailedPrecondition(
-                f"{self.engine} {self.version} builds for {able}, not for {target}", reason="NO_TARGET"
-            )
 
     def _refused(self, path: Path, why: str) -> FailedPrecondition:
         return FailedPrecondition(
