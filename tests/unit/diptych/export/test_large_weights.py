@@ -1,5 +1,6 @@
 """Weights too large for an ONNX file lie beside it in safetensors, where ONNX Runtime finds them."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,16 @@ def test_large_weights_are_read_from_safetensors(tmp_path: Path) -> None:
     engine.close()
 
 
-@pytest.fixture
-def large(toys: Toys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelRepository:
+@pytest.fixture(scope="module")
+def large(toys: Toys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelRepository]:
     """The toy with all but its smallest weights beside its graphs, as those of a model of gigabytes are."""
-    monkeypatch.setattr("diptych.export.graph.store_weights", partial(store_weights, largest_inside=1000))
-    monkeypatch.setattr("diptych.export.weights._SMALLEST_LIFTED", 1024)
-    monkeypatch.setenv("DIPTYCH_BUILDS", str(tmp_path / "builds"))
-    import_model(toys.source("sd"), tmp_path / "models", ImportOptions("large"))
-    return ModelRepository([tmp_path / "models"])
+    folder = tmp_path_factory.mktemp("large")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diptych.export.graph.store_weights", partial(store_weights, largest_inside=1000))
+        patch.setattr("diptych.export.weights._SMALLEST_LIFTED", 1024)
+        patch.setenv("DIPTYCH_BUILDS", str(folder / "builds"))
+        import_model(toys.source("sd"), folder / "models", ImportOptions("large"))
+        yield ModelRepository([folder / "models"])
 
 
 def test_a_graph_of_gigabytes_is_built_without_its_weights(
