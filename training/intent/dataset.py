@@ -67,7 +67,7 @@ MIXTURE = (
     ("gibberish", 0.012, False),
     ("outofscope", 0.012, False),
     ("foreign", 0.70, True),
-    ("foreign", 0.12, False),
+    ("foreign", 0.22, False),
 )
 
 
