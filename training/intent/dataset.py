@@ -37,7 +37,9 @@ ENGLISH = [
     "en_scenes_told",
 ]
 FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told"]
-_MEASURED = ("goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "slot_goals")
+_MEASURED = (
+    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "slot_goals",
+)  # fmt: skip
 LANGUAGES = ("de", "fr", "es", "zh")
 
 # kind, share, has an image. Shares need not add up to one.

@@ -31,7 +31,13 @@ def model() -> Iterator[IntentModel]:
 
 @pytest.mark.parametrize(
     ("name", "least", "least_of_several"),
-    [("goals", 0.93, 0.92), ("fresh_goals", 0.79, 0.77), ("calibration_goals", 0.79, 0.73)],
+    [
+        ("goals", 0.93, 0.92),
+        ("fresh_goals", 0.79, 0.77),
+        ("calibration_goals", 0.79, 0.73),
+        ("everyday_goals", 0.91, 0.85),
+        ("hard_goals", 0.7, 0.7),
+    ],
 )
 def test_our_own_goals(model: IntentModel, name: str, least: float, least_of_several: float) -> None:
     exact: list[bool] = []
@@ -81,6 +87,8 @@ def test_what_is_unsure_is_asked(model: IntentModel, goal: str) -> None:
         ("先去掉路人，再调亮，最后放大", ["remove_object", "color_correct", "upscale"]),
         ("先裁剪再放大", ["crop", "upscale"]),
         ("先去掉路人，再调亮", ["remove_object", "color_correct"]),
+        ("entferne das Auto und mach es heller", ["remove_object", "color_correct"]),
+        ("make it nicer", ["enhance"]),
         ("crop it and sharpen it, but not before you've denoised it", ["denoise", "crop", "deblur"]),
     ],
 )
