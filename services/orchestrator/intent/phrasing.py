@@ -39,7 +39,7 @@ _REMOVAL = (
     re.compile(
         r"\b(?:remov\w*|delet\w*|eras\w*|eliminat\w*|take out|get rid of|los[es]|edit out|clone out|wipe out|rub out|"
         r"expel\w*|"
-        r"discard|ditch|entfern\w*|lösch\w*|supprim\w*|enlèv\w*|retir\w*|effac\w*|elimin\w*|borr\w*|quit\w*)\s+"
+        r"discard|ditch|entfern\w*|lösch\w*|supprim\w*|enlèv\w*|retir\w*|effac\w*|elimin\w*|borr\w*|quit\w*)\s+(?!(?:it|them|this|that)\b\W*(?:please\W*|out\W*)?$)"
         r"(?P<object>(?:the|that|this|those|these|all|my|his|her|any|a|an|der|die|das|den|le|la|les|l'|el|los|las)\s*.{2,80}?|"
         r".{2,40}?)(?=\s+from\b|\s+in the (?:image|picture|photo|scene|shot)|\s+aus\b|\s+de la\b|\s+from\b|[.;!?]|$)",
         re.IGNORECASE,
@@ -52,6 +52,11 @@ _REMOVAL = (
     re.compile(
         r"(?P<object>(?:der|die|das|dieser?|dieses)\s.{2,40}?)\s+(?:soll\w*|muss|müssen|kann|können)\s+"
         r"(?:bitte\s+)?(?:weg|raus|heraus|verschwinden)\b",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"\bthere(?:['’]s| is| are)\s+(?:also\s+)?(?P<object>(?:an?|some|two|three|those|these)\s.{2,60}?)"
+        r"(?=\s+(?:that|which|who|and)\b|[.,;!?]|$)",
         re.IGNORECASE,
     ),
     re.compile(

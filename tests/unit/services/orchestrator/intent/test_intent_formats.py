@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the marks of other scripts are meant
-"""The file format of a goal, and the parts of it that say no more than that."""
+"""The file format of a goal and the parts of it that say no more than that; what a removal names."""
 
 import pytest
 
@@ -70,7 +70,10 @@ def test_formats_that_are_named(clause: str, name: str | None) -> None:
         ("das Auto soll weg", "Auto"),
         ("die Leute müssen bitte raus", "Leute"),
         ("entferne das Schild", "Schild"),
+        ("there's a bin on the left", "bin on the left"),
+        ("there's a price tag on it, remove it", "price tag on it"),
+        ("there is a stranger behind her that ruins it", "stranger behind her"),
     ],
 )
-def test_german_removals_name_their_thing(clause: str, thing: str) -> None:
+def test_removals_name_their_thing(clause: str, thing: str) -> None:
     assert removed(clause) == {"object": thing}
