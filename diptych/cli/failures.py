@@ -89,7 +89,8 @@ def report(error: DiptychError, *, as_json: bool) -> None:
 
 def write_line(message: str) -> None:
     """Writes one line of error to stderr."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    lines = [" ".join(line.split()) for line in message.splitlines() if line.strip()]
+    print(f"error: {'; '.join(lines)}", file=sys.stderr)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

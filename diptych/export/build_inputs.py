@@ -133,7 +133,7 @@ def draw(
 
 def _size(sizes: Sizes, resolution: tuple[int, int] | None) -> tuple[int, int]:
     """Width and height to draw."""
-    if resolution is None or sizes.fixed:
+    if resolution is None:
         return sizes.native
     low, high = resolution
     width, height = (min(high, max(low, side)) for side in sizes.native)

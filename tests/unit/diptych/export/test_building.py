@@ -13,6 +13,7 @@ from diptych.engines.machine import Machine, tensorrt_module
 from diptych.engines.variants import variant_for
 from diptych.errors import DataCorrupted, FailedPrecondition, InvalidRequest
 from diptych.export import BuildOptions, build_model, read_targets
+from diptych.export.build_material import gather
 from diptych.repository import ModelRepository
 
 
@@ -68,6 +69,14 @@ def test_a_broken_build_is_refused_and_nothing_is_kept(
     assert list(repository.open("sd").builds.iterdir()) == []
 
 
+def test_a_build_is_compared_at_its_resolution(repository: ModelRepository) -> None:
+    with pytest.raises(InvalidRequest, match="give a multiple of 16"):
+        build_model(repository, "sd", BuildOptions(resolution=(33, 33)))
+    local = repository.open("sd")
+    assert gather(local, None, None).side == 64
+    assert gather(local, None, None, (32, 32)).side == 32
+
+
 def test_targets_are_read_and_refused() -> None:
     assert read_targets(" sm89,SM120,sm89 ") == ("sm89", "sm120")
     assert read_targets("") == ()
@@ -77,9 +86,9 @@ def test_targets_are_read_and_refused() -> None:
 
 @pytest.mark.skipif(tensorrt_module("tensorrt_rtx") is None, reason="the extra tensorrt is not installed")
 def test_engines_are_built_for_gpus_that_are_not_here(repository: ModelRepository) -> None:
-    options = BuildOptions(engine="tensorrt", targets=("sm86", "sm120"), batch=(1, 2), resolution=(64, 128))
+    options = BuildOptions(engine="tensorrt", targets=("sm86", "sm89", "sm120"), batch=(1, 2), resolution=(64, 128))
     builds = build_model(repository, "sd", options)
-    assert [build.key.target for _, build in builds] == ["sm86", "sm120"]
+    assert [build.key.target for _, build in builds] == ["sm86", "sm89", "sm120"]
     contents = set()
     for folder, build in builds:
         assert build.checked == "graph"  # Nothing here can run it, and that is what it says.
@@ -94,7 +103,7 @@ def test_engines_are_built_for_gpus_that_are_not_here(repository: ModelRepositor
             ("encoder_hidden_states", ("batch", 77, 32)),
         ]
         assert [one.name for one in unet.outputs] == ["out_sample"]
-    assert len(contents) == 2
+    assert len(contents) == 3
     with pytest.raises(FailedPrecondition, match=r"builds for .*sm89.*not for sm35"):
         build_model(repository, "sd", BuildOptions(engine="tensorrt", targets=("sm35",)))
     local = repository.open("sd")
