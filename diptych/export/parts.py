@@ -63,12 +63,12 @@ def load_part(folder: Path, part: str) -> Any:
 def _without_bars() -> Iterator[None]:
     """While it lasts, transformers shows no bar: who imports a model is told its parts by name."""
     shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if shown:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def check_weights(directory: Path, label: str) -> str | None:
