@@ -39,7 +39,7 @@ _REMOVAL = (
     re.compile(
         r"\b(?:remov\w*|delet\w*|eras\w*|eliminat\w*|take out|get rid of|los[es]|edit out|clone out|wipe out|rub out|"
         r"expel\w*|"
-        r"discard|ditch|entfern\w*|lösch\w*|supprim\w*|enlèv\w*|retir\w*|effac\w*|elimin\w*|borr\w*|quit\w*)\s+(?!(?:it|them|this|that)\b\W*(?:please\W*|out\W*)?$)"
+        r"discard|ditch|entfern\w*|lösch\w*|supprim\w*|enlèv\w*|retir\w*|effac\w*|elimin\w*|borr\w*|quit\w*)\s+(?!(?:it|them|this|that|him|her)\b\W*(?:please\W*|out\W*)?$)"
         r"(?P<object>(?:the|that|this|those|these|all|my|his|her|any|a|an|der|die|das|den|le|la|les|l'|el|los|las)\s*.{2,80}?|"
         r".{2,40}?)(?=\s+from\b|\s+in the (?:image|picture|photo|scene|shot)|\s+aus\b|\s+de la\b|\s+from\b|[.;!?]|$)",
         re.IGNORECASE,
@@ -56,7 +56,7 @@ _REMOVAL = (
     ),
     re.compile(
         r"\bthere(?:['’]s| is| are)\s+(?:also\s+)?(?P<object>(?:an?|some|two|three|those|these)\s.{2,60}?)"
-        r"(?=\s+(?:that|which|who|and)\b|[.,;!?]|$)",
+        r"(?=\s+(?:that|which|who|and|(?:on|in) it)\b|[.,;!?]|$)",
         re.IGNORECASE,
     ),
     re.compile(
@@ -133,6 +133,7 @@ _HIDDEN = re.compile(
     r"\b(?:verpixel\w*|flouter? (?:le|la|les) (?:visages?|plaques?))\b|打码|打马赛克",
     re.IGNORECASE,
 )
+_PRONOUNS = ("it", "him", "her", "them", "this", "that")
 _COURTESY = re.compile(r"[\s,.!?]+(?:please|thanks|thank you|instead|bitte|por favor|pls|now|one)$", re.IGNORECASE)
 
 
@@ -200,6 +201,7 @@ def backdrop(clause: str) -> dict[str, str]:
 def things(words: str) -> str:
     """A list of things without articles: "the man, a dog and the bench" -> "man, dog, bench"."""
     parts = [bare(part) for part in re.split(r",|\s(?:and|und|et|y|&)\s|、|和", words)]
+    parts = [part for part in parts if part.lower() not in _PRONOUNS] or parts
     return ", ".join(dict.fromkeys(part for part in parts if part))
 
 

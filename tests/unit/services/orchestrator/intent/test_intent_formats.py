@@ -71,7 +71,7 @@ def test_formats_that_are_named(clause: str, name: str | None) -> None:
         ("die Leute müssen bitte raus", "Leute"),
         ("entferne das Schild", "Schild"),
         ("there's a bin on the left", "bin on the left"),
-        ("there's a price tag on it, remove it", "price tag on it"),
+        ("there's a price tag on it, remove it", "price tag"),
         ("there is a stranger behind her that ruins it", "stranger behind her"),
     ],
 )
