@@ -33,7 +33,8 @@ def model() -> Iterator[IntentModel]:
     ("name", "least", "least_of_several"),
     [
         ("goals", 0.93, 0.92),
-        ("fresh_goals", 0.79, 0.77),
+        ("fresh_goals", 0.85, 0.83),
+        ("fresh_goals_2", 0.87, 0.88),
         ("calibration_goals", 0.79, 0.73),
         ("everyday_goals", 0.91, 0.85),
         ("hard_goals", 0.7, 0.7),
