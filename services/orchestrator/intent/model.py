@@ -130,6 +130,8 @@ class IntentModel:
         if not has_image and pictured(text):
             drawing = self._settings.operations.index("generate")
             logits[drawing], logits[-1] = max(logits[drawing], _TOLD), min(logits[-1], -_TOLD)
+            if len(clauses.parts_of(text)) == 1:  # "draw a cat on a wall" adds it to nothing
+                logits[self._settings.operations.index("add_object")] = -2 * _TOLD
         if has_image and len(text) <= _SHORT:
             logits[:-1] = self._with_parts(text, logits[:-1], tags, features)
         if has_image and phrasing.hides(text):

@@ -41,6 +41,15 @@ _PICTURED = re.compile(
     r"dies\w*|mon|ma|mes|notre|nos|mis?|nuestr\w*|est\w*|yesterday|last|gestern|hier|ayer)\b)\w",
     re.IGNORECASE,
 )
+# A command to draw, where it opens the goal. What is drawn onto something needs that to be there.
+_TO_DRAW = re.compile(
+    r"^\W*(?:(?:please|bitte|por favor|s'il (?:te|vous) pla[iî]t|(?:can|could|would) you(?: please)?|"
+    r"kannst du(?: mir| bitte)*|peux-tu|puedes)\W+)?"
+    r"(?:(?:draw|sketch|illustrate|zeichne?|male?|dessiner?|dibujar?|dib[uú]jame)\b"
+    r"(?!\s+(?:attention|on|over|onto|around|(?:an? )?(?:\w+ )?(?:line|circle|box|frame|border|arrow|moustache)s?)\b)|"
+    r"(?:请|帮我|给我|麻烦你?|能不能|可以)*(?:画(?![面质布中里]|[^，。]{0,6}上[加画])|生成))",
+    re.IGNORECASE,
+)
 _MARKS = " \t\n,;:.!?-，。、；！？"
 _TAIL = re.compile(
     r"\s(?:please|thanks|thank you|thx|pls|for me|asap|and|then|und|dann|et|puis|y|luego)$", re.IGNORECASE
@@ -53,8 +62,9 @@ def commands(words: str) -> bool:
 
 
 def pictured(words: str) -> bool:
-    """True for words that name a picture of something, as people who want it drawn do: "a photo of a red barn"."""
-    return _PICTURED.match(words) is not None
+    """True for words that name a picture of something, as people who want it drawn do ("a photo of a red barn"), and
+    for those that open with a command to draw."""
+    return (_PICTURED.match(words) or _TO_DRAW.match(words)) is not None
 
 
 def drawn(words: str) -> str:

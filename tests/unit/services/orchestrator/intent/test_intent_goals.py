@@ -153,3 +153,25 @@ def test_sealing_renews_the_hashes_of_own_files_only(tmp_path: Path) -> None:
     assert text.count(zeros) == 1
     name = sealed(tmp_path)
     assert name.startswith("`some-intent` 1.2.3") and hashlib.sha256(b"weights").hexdigest()[:16] in name
+
+
+@pytest.mark.parametrize(
+    ("goal", "route"),
+    [
+        ("画一只猫坐在窗台上", "GENERATE"),
+        ("帮我画一个在屋顶上的孩子", "GENERATE"),
+        ("draw a cat on a wall", "GENERATE"),
+        ("zeichne eine Katze auf einem Zaun", "GENERATE"),
+        ("male einen Fuchs und stelle ihn frei", "CHAIN"),
+        ("画面太暗了，调亮一点", "CLARIFY"),
+    ],
+)
+def test_what_opens_with_a_command_to_draw_is_drawn(model: IntentModel, goal: str, route: str) -> None:
+    assert model.understand(goal, has_image=False).route == route
+
+
+def test_what_is_drawn_onto_something_is_no_drawing_by_itself() -> None:
+    assert pictured("draw a red fox")
+    assert pictured("能不能画一只狐狸")
+    assert not pictured("draw a red circle around the mistake")
+    assert not pictured("画面太暗了")
