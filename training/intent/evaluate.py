@@ -40,7 +40,7 @@ _FRESH = {
         "five languages, more than half of two steps and more, written with their labels before the phrases of\n"
         "  the head measured here. No phrase, rule, threshold or choice among heads was made with one of them or its\n"
         "  error in view; whoever wrote the newest phrases knew what 0.1.0 reached here (route 0.91, F1 0.926, exact\n"
-        "  0.835) and that it mostly asked where an edit was meant. One rule is younger than the first measurement, in\n"
+        "  0.835) and that it mostly asked where an edit was meant. One rule came after the first measurement, in\n"
         "  which one such goal was wrong (route 0.900, exact 0.884): what opens with a command to draw is drawn.",
     ),
     "fresh_goals_2": (
