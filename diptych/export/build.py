@@ -311,12 +311,13 @@ def _native(local: LocalModel) -> tuple[int, int]:
 
 
 def _sizes(key: BuildKey, material: Material, *, doubled: bool) -> Sizes:
-    """The range of sizes. Guided rows bring two samples to the denoiser."""
+    """The range of sizes. Guided rows bring two samples to the denoiser. The comparison asks for one row and for two,
+    so these are always within."""
     each = 2 if doubled else 1
     least, most = key.batch
     low, high = key.resolution
     return Sizes(
-        (least, max(least, min(each, each * most)), each * most),
+        (min(least, each), max(least, each), each * max(most, 2)),
         (low, min(high, max(low, material.side)), high),
         material.cell,
     )

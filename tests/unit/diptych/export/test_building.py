@@ -13,8 +13,10 @@ from diptych.engines.machine import Machine, tensorrt_module
 from diptych.engines.variants import variant_for
 from diptych.errors import DataCorrupted, FailedPrecondition, InvalidRequest
 from diptych.export import BuildOptions, build_model, read_targets
-from diptych.export.build_material import gather
+from diptych.export.build import _sizes
+from diptych.export.build_material import Material, gather
 from diptych.repository import ModelRepository
+from diptych.repository.builds import BuildKey
 
 
 @pytest.fixture
@@ -111,3 +113,17 @@ def test_engines_are_built_for_gpus_that_are_not_here(repository: ModelRepositor
     other = Machine(("CPUExecutionProvider",), "sm86", {"tensorrt_rtx": builds[0][1].key.engine_version})
     chosen = variant_for(local.builds, "tensorrt", other)
     assert chosen is not None and chosen.files["unet/model.onnx"].path.name == "model.engine"
+
+
+@pytest.mark.parametrize("batch", [(1, 1), (1, 4), (4, 8)])
+@pytest.mark.parametrize("doubled", [True, False])
+def test_an_engine_takes_what_it_is_compared_on(batch: tuple[int, int], doubled: bool) -> None:
+    key = BuildKey(
+        engine="tensorrt", engine_version="1", precision="fp16", target="sm89", batch=batch, resolution=(64, 64)
+    )
+    material = Material("unet/model.onnx", {}, {}, {}, (), 1.0, side=64, cell=8)
+    rows = 2 if doubled else 1  # of one picture
+    least, usual, most = _sizes(key, material, doubled=doubled).batch
+    assert least <= rows <= 2 * rows <= most
+    assert least <= usual <= most
+    assert batch[1] * rows <= most
