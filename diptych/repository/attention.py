@@ -1,7 +1,7 @@
 """A text encoder whose attention is written out as products and a softmax, with each made one operation.
 
 What ONNX Runtime's `Attention` computes is the same (Vaswani et al. 2017), with one product for queries, keys and
-values instead of three. Weights stay as they are stored.
+values instead of three. Weights stay as they are stored, unless products are to be in int8.
 """
 
 from collections import defaultdict
@@ -14,13 +14,14 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from diptych.errors import DataCorrupted
+from diptych.repository import products
 
 _MASK = "attention_mask"
 _DOMAIN = "com.microsoft"
 
 
-def write_fused(source: Path, heads: int, target: Path) -> None:
-    """Writes `target`: the encoder with `heads` heads in each of its attentions.
+def write_fused(source: Path, heads: int, target: Path, *, in_int8: bool = False) -> None:
+    """Writes `target`: the encoder with `heads` heads in each of its attentions, multiplying in int8 if so asked.
 
     Takes `attention_mask` (N, L) int64. DataCorrupted when `source` is no such encoder.
     """
@@ -38,9 +39,13 @@ def write_fused(source: Path, heads: int, target: Path) -> None:
     for node in graph.node:
         attention = found.get(node.output[0])
         nodes += [node] if attention is None else attention.nodes(node.output[0], heads)
+    weights = list(graph.initializer)
+    if in_int8:
+        nodes, quantised = products.in_int8(nodes, weights)
+        weights += quantised
     kept = _needed(nodes, [value.name for value in graph.output])
     taken = {name for node in kept for name in node.input}
-    weights = [tensor for tensor in graph.initializer if tensor.name in taken]
+    weights = [tensor for tensor in weights if tensor.name in taken]
     fused = helper.make_graph(kept, graph.name, list(graph.input), list(graph.output), weights)
     opset = [helper.make_opsetid(entry.domain, entry.version) for entry in model.opset_import]
     opset.append(helper.make_opsetid(_DOMAIN, 1))

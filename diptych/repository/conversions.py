@@ -41,7 +41,8 @@ def convert(conversion: Conversion, members: Sequence[Member], files: Mapping[st
     if isinstance(conversion, AttentionConversion):
         from diptych.repository import attention
 
-        attention.write_fused(files[members[0].path], conversion.heads, target)
+        in_int8 = conversion.products == "int8"
+        attention.write_fused(files[members[0].path], conversion.heads, target, in_int8=in_int8)
         return
     from diptych.repository import ncnn
 

@@ -177,10 +177,12 @@ class FfdnetConversion(_Table):
 
 
 class AttentionConversion(_Table):
-    """A text encoder, one member `.onnx`, whose attentions of so many heads become one operation each."""
+    """A text encoder, one member `.onnx`, whose attentions of so many heads become one operation each; `products`
+    in int8 are computed so, on whatever comes, and not only stored so."""
 
     type: Literal["attention"]
     heads: Annotated[int, Field(ge=1)]
+    products: Literal["fp32", "int8"] = "fp32"
 
 
 Conversion = JoinConversion | NcnnConversion | TfjsConversion | FfdnetConversion | AttentionConversion

@@ -76,10 +76,10 @@ class IntentModel:
 
     @classmethod
     def load(cls, directory: Path, encoder_directory: Path | None = None, *, num_threads: int = 1) -> "IntentModel":
-        """A model from a folder with head.onnx and intent.json. The encoder (encoder.onnx, fused.onnx or model.onnx)
+        """A model from a folder with head.onnx and intent.json. The encoder (encoder.onnx, int8.onnx or model.onnx)
         and tokenizer.json come from the encoder's folder, by default the same."""
         texts = encoder_directory or directory
-        files = [texts / name for name in ("encoder.onnx", "fused.onnx", "model.onnx")]
+        files = [texts / name for name in ("encoder.onnx", "int8.onnx", "model.onnx")]
         encoder = next((file for file in files if file.exists()), files[0])
         return cls(
             open_engine(encoder, threads=num_threads, precision="int8"),
