@@ -7,6 +7,7 @@ ours            the batcher's own choice, with the times that it learns by itsel
 so many rows    the same order, the width given
 far-sighted     the same order, every width tried at every step, knowing who will come: nobody can serve so
 dynamic         whole requests are batched, and finished rows leave the batch
+dynamic, padded the same, finished rows riding along to the end, as they do in one call of a batched pipeline
 lower bound     the least work first on a machine that is as quick alone as in full calls, or every request alone on a
                 machine of its own, whichever is more: no order and no width can do better
 """
@@ -69,6 +70,7 @@ def _ways(count: int, cost: Cost) -> Outcome:
         **{f"{width} rows": partial(_of_width, cost, width) for width in (1, 2, 4, 6, 8)},
         "far-sighted": lambda stream: far_sighted(stream, cost),
         "dynamic": lambda stream: dynamic(stream, cost),
+        "dynamic, padded": lambda stream: dynamic(stream, cost, padded=True),
         "lower bound": lambda stream: bound(stream, cost),
     }
     streams = {load: [poisson(cost, load, count, seed) for seed in range(STREAMS)] for load in LOADS}
@@ -200,8 +202,8 @@ def _call(places: list[list[float]], width: int, now: float, cost: Cost) -> tupl
     return now, sum(now - arrived for _, arrived in done)
 
 
-def dynamic(stream: Sequence[Request], cost: Cost) -> float:
-    """Mean seconds when whole requests are batched, first come, first served."""
+def dynamic(stream: Sequence[Request], cost: Cost, *, padded: bool = False) -> float:
+    """Mean seconds when whole requests are batched, first come, first served; `padded`: none leaves before the end."""
     now, first, total = 0.0, 0, 0.0
     while first < len(stream):
         now, last = max(now, stream[first][0]), first
@@ -209,7 +211,7 @@ def dynamic(stream: Sequence[Request], cost: Cost) -> float:
             last += 1
         batch = stream[first:last]
         for step in range(max(steps for _, steps in batch)):
-            now += cost.call(sum(steps > step for _, steps in batch))
+            now += cost.call(len(batch) if padded else sum(steps > step for _, steps in batch))
         total += sum(now - arrived for arrived, _ in batch)
         first = last
     return total / len(stream)
