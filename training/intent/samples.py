@@ -30,9 +30,9 @@ _CHUNK = 5000  # goals between two lines of progress
 #   slots (T,) int8 (len(SLOTS): none), sizes (N,) int64 tokens of each goal, has_image (N,) bool,
 #   present (N, K + 1) bool operations meant (the last: nothing can be read), rank (N, K) int8 their order (-1: not
 #   meant), known (N,) bool (False: only "nothing to generate" is known of it), english (N,) bool,
-#   keys (N,) int64 hashes of the texts.
+#   keys (N,) int64 hashes of the texts; where training.intent.vectors was run, tokens (T, 384) float16.
 Arrays = dict[str, np.ndarray[Any, Any]]
-OF_TOKENS = ("ids", "groups", "tags", "slots")
+OF_TOKENS = ("ids", "groups", "tags", "slots", "tokens")
 
 
 def prepare(written: Iterable[Goal], reader: FeatureReader) -> Arrays:

@@ -38,14 +38,16 @@ class Recipe:
 class Goals:
     """All goals on the device; batches are gathered there."""
 
-    def __init__(self, folder: Path, encoder: Encoder, device: str) -> None:
+    def __init__(self, folder: Path, encoder: Path, device: str) -> None:
         arrays = load(folder)
         self.sizes = arrays["sizes"]
         starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
         kept = {name: torch.from_numpy(array) for name, array in arrays.items() if name not in ("keys", "ids")}
         self.on_device: Tensors = {name: array.to(device) for name, array in kept.items()}
         self.on_device["starts"] = torch.from_numpy(starts).to(device)
-        self.on_device["tokens"] = encoder.packed(torch.from_numpy(arrays["ids"]), kept["sizes"])
+        if "tokens" not in kept:
+            ids = torch.from_numpy(arrays["ids"])
+            self.on_device["tokens"] = Encoder(encoder, device).packed(ids, kept["sizes"])
         self.device = device
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[Tensors]:
@@ -129,7 +131,9 @@ def train(goals: Goals, head: IntentHead, recipe: Recipe, output: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder written by training.intent.samples")
-    parser.add_argument("--encoder", type=Path, required=True, help="model.onnx of the sentence encoder")
+    parser.add_argument(
+        "--encoder", type=Path, required=True, help="model.onnx of the sentence encoder, for goals without vectors"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for head.npz")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--start", type=Path, help="a head.onnx to go on from")
@@ -146,7 +150,7 @@ def main() -> None:
     made = IntentHead(*sizes, width=options.width, layers=options.layers, dropout=options.dropout)
     head = head_of(options.start, *sizes) if options.start else made
     started = time.monotonic()
-    goals = Goals(options.data, Encoder(options.encoder, options.device), options.device)
+    goals = Goals(options.data, options.encoder, options.device)
     torch.set_float32_matmul_precision("high")  # not before: the encoder's vectors are to be those of its ONNX file
     count = sum(parameter.numel() for parameter in head.parameters())
     seconds = time.monotonic() - started

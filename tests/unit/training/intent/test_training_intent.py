@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 
 from services.orchestrator.intent.clauses import parts_of
 from services.orchestrator.intent.ordering import worded
+from training.intent import vectors
 from training.intent.dataset import LANGUAGES, Foreigner, drawn_behind, goals, measured, read_phrases
 from training.intent.exported import load_state, save_state
 from training.intent.goals import OPERATIONS, Writer
@@ -127,20 +130,53 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-class _Encoder:
-    def packed(self, ids: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
-        assert len(ids) == int(sizes.sum())
-        return ids[:, None].half().repeat(1, 384)
+def _encoder(path: Path) -> Path:
+    """An encoder whose vectors are a table of 30 pieces, each full of its own number, where all are seen."""
+    table = np.repeat(np.arange(30, dtype=np.float32)[:, None], 384, 1)
+    nodes = [
+        helper.make_node("Gather", ["table", "input_ids"], ["looked up"]),
+        helper.make_node("Add", ["attention_mask", "token_type_ids"], ["seen"]),
+        helper.make_node("Cast", ["seen"], ["share"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["share", "last"], ["wide"]),
+        helper.make_node("Mul", ["looked up", "wide"], ["last_hidden_state"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "sequence"])
+        for name in ("input_ids", "attention_mask", "token_type_ids")
+    ]
+    outputs = [helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, ["batch", "sequence", 384])]
+    weights = [numpy_helper.from_array(table, "table"), numpy_helper.from_array(np.array([2]), "last")]
+    graph = helper.make_graph(nodes, "encoder", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
+
+
+def _goals(folder: Path) -> Goals:
+    """The goals of two parts with their vectors."""
+    encoder = _encoder(folder / "encoder.onnx")
+    for part in sorted(_folder(folder).glob("part-*")):
+        vectors.write(part, encoder)
+    return Goals(folder, encoder, "cpu")
 
 
 def test_a_goal_in_two_parts_is_kept_once(tmp_path: Path) -> None:
     found = load(_folder(tmp_path))
     assert sorted(found["keys"].tolist()) == [1, 2, 3]
-    assert all(len(found[name]) == found["sizes"].sum() == 12 for name in OF_TOKENS)
+    assert all(len(found[name]) == found["sizes"].sum() == 12 for name in OF_TOKENS if name in found)
+
+
+def test_vectors_are_those_of_the_encoder_for_each_goal(tmp_path: Path) -> None:
+    written = _goals(tmp_path)
+    found = load(tmp_path)
+    assert found["tokens"].dtype == np.float16 and found["tokens"].shape == (12, 384)
+    assert np.array_equal(found["tokens"][:, 5], found["ids"])
+    batch = written.batch(torch.tensor([1]), 5)
+    of_second = found["tokens"][found["sizes"][0] :][: found["sizes"][1], 0]
+    assert batch["tokens"][0, : found["sizes"][1], 0].tolist() in (of_second.tolist(), [0.0] * len(of_second))
 
 
 def test_batches_pad_on_the_device_and_hide_what_is_not_known(tmp_path: Path) -> None:
-    written = Goals(_folder(tmp_path), _Encoder(), "cpu")  # type: ignore[arg-type]
+    written = _goals(tmp_path)
     batch = written.batch(torch.tensor([0, 1, 2]), 5)
     sizes = torch.from_numpy(written.sizes)
     assert batch["mask"].sum(1).tolist() == sizes.tolist()
