@@ -12,13 +12,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_protoc(protos: Path, *options: str) -> None:
-    """Runs protoc over every file of `protos/diptych`; what an older contract lacks of google/rpc is today's."""
+    """Runs protoc over every file of `protos/diptych`; google/rpc comes from googleapis-common-protos."""
     files = sorted(str(path.relative_to(protos)) for path in protos.glob("diptych/**/*.proto"))
     packages = sysconfig.get_path("purelib")
     # protoc looks for protoc-gen-mypy on the PATH, and the environment may not be activated.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    folders = [f"-I{protos}", f"-I{ROOT / 'protos'}", f"-I{packages}/grpc_tools/_proto"]
-    if protoc.main(["protoc", *folders, *options, *files]) != 0:
+    if (
+        protoc.main(["protoc", f"-I{protos}", f"-I{packages}", f"-I{packages}/grpc_tools/_proto", *options, *files])
+        != 0
+    ):
         sys.exit("protoc failed; its message is above")
 
 

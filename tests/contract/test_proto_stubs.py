@@ -5,10 +5,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import grpc_tools
 import pytest
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor, FileDescriptor
-from grpc_tools import protoc
 
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, model_pb2, orchestrator_pb2
 
@@ -48,16 +46,6 @@ def test_stubs_are_what_the_protos_generate(tmp_path: Path) -> None:
     assert fresh.keys() == committed.keys()
     stale = [name for name in fresh if fresh[name] != committed[name]]
     assert not stale, f"run `make protos`: {stale}"
-
-
-def test_the_protos_alone_make_a_client(tmp_path: Path) -> None:
-    """Another language's generator has this folder and protobuf's own files, and nothing of Python's packages."""
-    protos = ROOT / "protos"
-    files = [str(path.relative_to(protos)) for path in protos.rglob("*.proto")]
-    assert "google/rpc/error_details.proto" in files, "what the details of errors are read with"
-    own = f"-I{Path(grpc_tools.__file__).parent / '_proto'}"
-    out = f"--descriptor_set_out={tmp_path / 'all.binpb'}"
-    assert protoc.main(["protoc", f"-I{protos}", own, out, *files]) == 0
 
 
 def _stubs(root: Path, folders: Sequence[str]) -> list[str]:
