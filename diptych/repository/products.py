@@ -89,7 +89,9 @@ class _Quantising:
 
     def _projection(self, node: onnx.NodeProto) -> _Layer | None:
         """Queries, keys and values of an `Attention`, side by side."""
-        return self._known(node.input[0], node.input[1], node.input[2]) if node.op_type == "Attention" and len(node.input) == 4 else None
+        if node.op_type != "Attention" or len(node.input) != 4:
+            return None
+        return self._known(node.input[0], node.input[1], node.input[2])
 
     def _layer(self, node: onnx.NodeProto) -> _Layer | None:
         """The layer whose bias the node adds to a product that nothing else takes."""
