@@ -923,6 +923,46 @@ class MatchStyle(_message.Message):
 Global___MatchStyle: _TypeAlias = MatchStyle  # noqa: Y015
 
 @_typing.final
+class Trim(_message.Message):
+    """What is taken off the sides."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    TOP_FIELD_NUMBER: _builtins.int
+    RIGHT_FIELD_NUMBER: _builtins.int
+    BOTTOM_FIELD_NUMBER: _builtins.int
+    RELATIVE_FIELD_NUMBER: _builtins.int
+    left: _builtins.float
+    """Off the left, 0 or more: pixels, or with `relative` a share of the width. Default 0."""
+    top: _builtins.float
+    """Off the top, as `left`, with a share of the height. Default 0."""
+    right: _builtins.float
+    """Off the right, as `left`. Default 0."""
+    bottom: _builtins.float
+    """Off the bottom, as `top`. Default 0."""
+    relative: _builtins.bool
+    """The four are shares of the picture's sides, 0 to 1. Default false: pixels."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.float = ...,
+        top: _builtins.float = ...,
+        right: _builtins.float = ...,
+        bottom: _builtins.float = ...,
+        relative: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_relative", b"_relative", "relative", b"relative"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_relative", b"_relative", "bottom", b"bottom", "left", b"left", "relative", b"relative", "right", b"right", "top", b"top"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__relative: _TypeAlias = _typing.Literal["relative"]  # noqa: Y015
+    _WhichOneofArgType__relative: _TypeAlias = _typing.Literal["_relative", b"_relative"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__relative) -> _WhichOneofReturnType__relative | None: ...
+
+Global___Trim: _TypeAlias = Trim  # noqa: Y015
+
+@_typing.final
 class Crop(_message.Message):
     """Keeps a part."""
 
@@ -931,12 +971,13 @@ class Crop(_message.Message):
     BOX_FIELD_NUMBER: _builtins.int
     ASPECT_FIELD_NUMBER: _builtins.int
     SUBJECT_FIELD_NUMBER: _builtins.int
+    TRIM_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     SUBJECT_ASPECT_FIELD_NUMBER: _builtins.int
     aspect: _builtins.str
     """The largest rectangle of this aspect, "W:H" such as "16:9" or "1:1"."""
     subject: _builtins.bool
-    """The opaque or main subject with `margin` around it; must be true."""
+    """The opaque or main subject, or what the operation's `selection` selects, with `margin` around it; must be true."""
     margin: _builtins.float
     """With `subject`: margin as a share of the subject's long side, 0 to 1. Default 0.05."""
     subject_aspect: _builtins.str
@@ -947,22 +988,27 @@ class Crop(_message.Message):
     def box(self) -> _image_pb2.Box:
         """A rectangle inside the picture."""
 
+    @_builtins.property
+    def trim(self) -> Global___Trim:
+        """All but what is taken off the sides."""
+
     def __init__(
         self,
         *,
         box: _image_pb2.Box | None = ...,
         aspect: _builtins.str = ...,
         subject: _builtins.bool = ...,
+        trim: Global___Trim | None = ...,
         margin: _builtins.float | None = ...,
         subject_aspect: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "trim", b"trim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "subject_aspect", b"subject_aspect"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "subject_aspect", b"subject_aspect", "trim", b"trim"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
     _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015
-    _WhichOneofReturnType_area: _TypeAlias = _typing.Literal["box", "aspect", "subject"]  # noqa: Y015
+    _WhichOneofReturnType_area: _TypeAlias = _typing.Literal["box", "aspect", "subject", "trim"]  # noqa: Y015
     _WhichOneofArgType_area: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__margin) -> _WhichOneofReturnType__margin | None: ...
@@ -1322,7 +1368,7 @@ class Operation(_message.Message):
 
     @_builtins.property
     def selection(self) -> Global___Selection:
-        """Only here. Default: everywhere. Refused by operations that change the size or the whole."""
+        """Only here. Default: everywhere. Refused by operations that change the size or the whole, but by a crop to `subject`."""
 
     def __init__(
         self,

@@ -120,7 +120,7 @@ def _operation(message: editor_pb2.Operation, faults: Faults, unsupported: list[
     inner = getattr(message, name)
     selection = None
     if message.HasField("selection"):
-        if edit.selectable:
+        if edit.selectable(inner):
             selection = read_selection(message.selection, faults / "selection")
         else:
             (faults / "selection").add(f"cannot bind {name}, which acts on the whole picture; leave it out")

@@ -64,8 +64,13 @@ def opacity(pixels: Pixels) -> Mask:
 
 def box_of(mask: Mask) -> tuple[int, int, int, int] | None:
     """Left, top, right, bottom of the part of a mask that is at least half selected; None when there is too little."""
+    return extent(mask) if (mask >= 0.5).mean() >= _LEAST_SHARE else None
+
+
+def extent(mask: Mask) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of the part of a mask that is at least half selected, however small; None if none is."""
     selected = mask >= 0.5
-    if selected.mean() < _LEAST_SHARE:
+    if not selected.any():
         return None
     rows, columns = np.flatnonzero(selected.any(1)), np.flatnonzero(selected.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -101,6 +101,20 @@ async def test_operations_run_in_their_order(channel: grpc.aio.Channel) -> None:
     assert np.array_equal(turned, np.rot90(pixels, -1)[:30, 10:30])
 
 
+async def test_a_crop_keeps_what_is_selected_or_takes_off_the_sides(channel: grpc.aio.Channel) -> None:
+    pixels = house.picture(40, 30)
+    box = editor_pb2.Selection(box=image_pb2.Box(x=4, y=6, width=10, height=5))
+    around = editor_pb2.Operation(crop=editor_pb2.Crop(subject=True, margin=0.2), selection=box)
+    result, _ = await house.edit(channel, pixels, around)
+    assert np.array_equal(result, pixels[4:13, 2:16])
+    off = op("crop", trim=editor_pb2.Trim(left=3, bottom=7))
+    result, _ = await house.edit(channel, pixels, off)
+    assert np.array_equal(result, pixels[:23, 3:])
+    shares = op("crop", trim=editor_pb2.Trim(top=0.1, right=0.5, relative=True))
+    result, _ = await house.edit(channel, pixels, shares)
+    assert np.array_equal(result, pixels[3:, :20])
+
+
 ANY_ORDER = [
     op("remove_background"),
     op("upscale", scale=1.5),

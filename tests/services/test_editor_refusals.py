@@ -58,6 +58,9 @@ async def test_every_fault_is_told_at_once(channel: grpc.aio.Channel) -> None:
         op("rotate", angle=float("inf")),
         editor_pb2.Operation(),
         editor_pb2.Operation(rotate=editor_pb2.Rotate(), selection=editor_pb2.Selection(subject=True)),
+        editor_pb2.Operation(crop=editor_pb2.Crop(aspect="1:1"), selection=editor_pb2.Selection(subject=True)),
+        op("crop", trim=editor_pb2.Trim()),
+        op("crop", trim=editor_pb2.Trim(left=-1, top=float("nan"), relative=True)),
     )
     spec.output.quality = 101
     spec.output.format = 77  # type: ignore[assignment]
@@ -74,6 +77,10 @@ async def test_every_fault_is_told_at_once(channel: grpc.aio.Channel) -> None:
         "spec.operations[6].rotate.angle",
         "spec.operations[7]",
         "spec.operations[8].selection",
+        "spec.operations[9].selection",
+        "spec.operations[10].crop.trim",
+        "spec.operations[11].crop.trim.left",
+        "spec.operations[11].crop.trim.top",
         "spec.output.format",
         "spec.output.quality",
     ]
@@ -103,6 +110,8 @@ async def test_no_operations_and_too_many(channel: grpc.aio.Channel) -> None:
     [
         (op("crop", box=image_pb2.Box(x=30, y=0, width=11, height=5)), "crop.box"),
         (op("crop", box=image_pb2.Box(x=4_000_000_000, y=0, width=4_000_000_000, height=5)), "crop.box"),
+        (op("crop", trim=editor_pb2.Trim(left=20, right=20)), "crop.trim"),
+        (op("crop", trim=editor_pb2.Trim(top=0.6, bottom=0.4, relative=True)), "crop.trim"),
         (op("upscale", width=20), "upscale.width"),
         (op("upscale", height=300), "upscale.height"),
         (op("resize", width=9000), "resize.width"),

@@ -36,14 +36,14 @@ from services.editor.reach import Reach
 class Edit:
     """One kind of edit. `read(message, faults)` gives its parameters; `apply(image, parameters, context)` an image.
 
-    `selectable`: whether it may be bound to a selection. `reach`: how far the selection of a found thing goes.
+    `selectable(message)`: whether it may be bound to a selection. `reach`: how far the selection of a found thing goes.
     `keeps(parameters)`: whether the result must show what the input showed, so that a broken model is told.
     """
 
     name: str
     read: Callable[[Any, Faults], Any]
     apply: Callable[[Pixels, Any, EditContext], Awaitable[Pixels]]
-    selectable: bool = False
+    selectable: Callable[[Any], bool] = lambda message: False
     reach: Reach = Reach.THING
     keeps: Callable[[Any], bool] = lambda parameters: False
 
@@ -61,21 +61,21 @@ EDITS = {
             remove_background.apply,
             keeps=lambda asked: not asked.mask_only,
         ),
-        Edit("denoise", denoise.read, denoise.apply, selectable=True, keeps=_always),
-        Edit("enhance", enhance.read, enhance.apply, selectable=True, keeps=_always),
-        Edit("deblur", deblur.read, deblur.apply, selectable=True, keeps=_always),
-        Edit("replace_background", replace_background.read, replace_background.apply, selectable=True),
-        Edit("blur_background", blur_background.read, blur_background.apply, selectable=True, keeps=_always),
-        Edit("remove_object", remove_object.read, remove_object.apply, selectable=True, reach=Reach.RIM),
-        Edit("replace_object", replace_object.read, replace_object.apply, selectable=True, reach=Reach.BOX),
-        Edit("add_object", add_object.read, add_object.apply, selectable=True),
-        Edit("composite", composite.read, composite.apply, selectable=True),
+        Edit("denoise", denoise.read, denoise.apply, selectable=_always, keeps=_always),
+        Edit("enhance", enhance.read, enhance.apply, selectable=_always, keeps=_always),
+        Edit("deblur", deblur.read, deblur.apply, selectable=_always, keeps=_always),
+        Edit("replace_background", replace_background.read, replace_background.apply, selectable=_always),
+        Edit("blur_background", blur_background.read, blur_background.apply, selectable=_always, keeps=_always),
+        Edit("remove_object", remove_object.read, remove_object.apply, selectable=_always, reach=Reach.RIM),
+        Edit("replace_object", replace_object.read, replace_object.apply, selectable=_always, reach=Reach.BOX),
+        Edit("add_object", add_object.read, add_object.apply, selectable=_always),
+        Edit("composite", composite.read, composite.apply, selectable=_always),
         Edit("upscale", upscale.read, upscale.apply, keeps=_always),
-        Edit("color_correct", color_correct.read, color_correct.apply, selectable=True),
-        Edit("retouch", retouch.read, retouch.apply, selectable=True, keeps=_always),
-        Edit("match_style", match_style.read, match_style.apply, selectable=True),
-        Edit("style_transfer", style_transfer.read, style_transfer.apply, selectable=True),
-        Edit("crop", crop.read, crop.apply),
+        Edit("color_correct", color_correct.read, color_correct.apply, selectable=_always),
+        Edit("retouch", retouch.read, retouch.apply, selectable=_always, keeps=_always),
+        Edit("match_style", match_style.read, match_style.apply, selectable=_always),
+        Edit("style_transfer", style_transfer.read, style_transfer.apply, selectable=_always),
+        Edit("crop", crop.read, crop.apply, selectable=lambda message: message.subject),
         Edit("resize", resize.read, resize.apply),
         Edit("extend", extend.read, extend.apply),
         Edit("rotate", rotate.read, rotate.apply),

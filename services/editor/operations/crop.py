@@ -1,5 +1,6 @@
 """Keeps a part of the picture."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,27 +9,33 @@ from diptych.images import Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.matting import subject_box
+from services.editor.matting import extent, subject_box
 from services.editor.selection import check_box
 
 _MARGIN = 0.05
+_SIDES = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """One of `box`, `aspect` (width over height) and the subject, when neither is set."""
+    """One of `box`, `aspect` (width over height) and `trim`, or the subject, when none is set.
+
+    `trim`: what is taken off left, top, right and bottom, in pixels, or in shares of the sides where `relative`.
+    """
 
     box: image_pb2.Box | None
     aspect: float | None
     margin: float
     subject_aspect: float | None = None
+    trim: tuple[float, float, float, float] | None = None
+    relative: bool = False
 
 
 def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
     """The parameters; an area is required."""
     area = message.WhichOneof("area")
     if area is None:
-        faults.add("does not say what to keep; set one of box, aspect, subject")
+        faults.add("does not say what to keep; set one of box, aspect, subject, trim")
     if area == "box" and (message.box.width == 0 or message.box.height == 0):
         (faults / "box").add("is empty; give a width and a height of at least 1")
     if area == "subject" and not message.subject:
@@ -41,7 +48,21 @@ def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
         aspect=(faults / "aspect").aspect(message.aspect) if area == "aspect" else None,
         margin=faults.number(message, "margin", 0, 1, _MARGIN),
         subject_aspect=(faults / "subject_aspect").aspect(message.subject_aspect) if given["subject_aspect"] else None,
+        trim=_trim(message.trim, faults / "trim") if area == "trim" else None,
+        relative=message.trim.relative,
     )
+
+
+def _trim(message: editor_pb2.Trim, faults: Faults) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (float(getattr(message, side)) for side in _SIDES)
+    most = 1.0 if message.relative else math.inf
+    for side, value in zip(_SIDES, (left, top, right, bottom), strict=True):
+        if not (math.isfinite(value) and 0 <= value <= most):
+            asked = "a share from 0 to 1" if message.relative else "pixels, 0 or more"
+            (faults / side).add(f"is {value:g}; give {asked}")
+    if not any((left, top, right, bottom)):
+        faults.add("takes nothing off; give left, top, right or bottom")
+    return left, top, right, bottom
 
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
@@ -55,8 +76,13 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
         kept_width, kept_height = largest(width, height, parameters.aspect)
         left, top = (width - kept_width) // 2, (height - kept_height) // 2
         right, bottom = left + kept_width, top + kept_height
+    elif parameters.trim is not None:
+        left, top, right, bottom = _within(parameters.trim, parameters.relative, width, height)
+        if left >= right or top >= bottom:
+            raise context.fault("trim", f"leaves nothing of the picture of {width} x {height} at this point; take less")
     else:
-        found = await subject_box(image, context)
+        chosen = context.selection
+        found = await subject_box(image, context) if chosen is None else extent(chosen)
         if found is None:
             raise context.fault("subject", "is nowhere to be found in this picture; give box or aspect")
         left, top, right, bottom = around(found, width, height, parameters)
@@ -64,6 +90,13 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     context.note(box=f"{left},{top},{right - left},{bottom - top}")
     context.method("crop", "numpy")
     return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def _within(trim: tuple[float, float, float, float], relative: bool, width: int, height: int) -> tuple[int, ...]:
+    """Left, top, right, bottom of what is left."""
+    sides = (width, height) if relative else (1, 1)
+    off = [round(value * sides[number % 2]) for number, value in enumerate(trim)]
+    return off[0], off[1], width - off[2], height - off[3]
 
 
 def around(
