@@ -5,6 +5,8 @@
     key without value           true, for keys that are true or false
     enum                        its short lower-case name: resize:width=400,height=400,fit=contain
     box, point, gradient        their fields with slashes: x/y/width/height, x/y, #start/#end/angle
+    several                     with slashes too: analyze:kinds=lighting/palette
+    trim                        left/top/right/bottom, then true for shares: crop:trim=0/0/0/0.1/true
     picture                     a file
     selection=                  box:x/y/w/h, point:x/y, label:dog, subject, or a mask file; then selection.feather=4
 
@@ -125,7 +127,9 @@ def _set(message: Message, key: str, value: Value) -> None:
             raise _Fault(f"{head} has no keys of its own")
         _set(getattr(message, head), rest, value)
         return
-    if field.message_type is None:
+    if field.message_type is None and field.is_repeated:
+        getattr(message, head)[:] = [_scalar(field, part) for part in str(value).split("/")]
+    elif field.message_type is None:
         setattr(message, head, _scalar(field, value))
     elif field.message_type is image_pb2.Image.DESCRIPTOR:
         getattr(message, head).CopyFrom(_picture(value))
@@ -213,5 +217,5 @@ def _advice(word: str, known: Iterable[str]) -> str:
 
 
 def _example(kind: Any) -> str:
-    examples = {"Box": "10/20/200/100", "Point": "120/80", "Gradient": "#ff8800/#0044aa"}
+    examples = {"Box": "10/20/200/100", "Point": "120/80", "Gradient": "#ff8800/#0044aa", "Trim": "0/0/0/40"}
     return examples.get(kind.name, "/".join("1" for _ in kind.fields))

@@ -1248,12 +1248,19 @@ class Analyze(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    KINDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___AnalysisKind.ValueType]:
+        """What to look for. Default: everything the service can."""
+
     def __init__(
         self,
+        *,
+        kinds: _abc.Iterable[Global___AnalysisKind.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kinds", b"kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

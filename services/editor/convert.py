@@ -8,6 +8,7 @@ from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.faults import Faults
+from services.editor.looking import read_kinds
 from services.editor.models import DENOISE, INPAINTING, LANDMARKS, MATTING, NAMED_STYLE, UPSCALE
 from services.editor.operations import EDITS, Edit
 from services.editor.selection import SelectionRequest, read_selection
@@ -89,13 +90,9 @@ def check_image(image: image_pb2.Image, present: bool, faults: Faults) -> None:
 def analysis_kinds(kinds: Sequence[int]) -> tuple[editor_pb2.AnalysisKind.ValueType, ...]:
     """What to look for; InvalidRequest for kinds that the contract does not name."""
     faults = Faults("kinds")
-    for index, kind in enumerate(kinds):
-        if kind == editor_pb2.ANALYSIS_KIND_UNSPECIFIED:
-            faults.item(index).add("is unspecified; say which kind")
-        elif kind not in editor_pb2.AnalysisKind.values():
-            faults.item(index).add(f"has no value {kind}; use one that the contract names")
+    found = read_kinds(kinds, faults)
     faults.raise_any()
-    return tuple(editor_pb2.AnalysisKind.ValueType(kind) for kind in kinds)
+    return found
 
 
 def select_request(request: editor_pb2.SelectRegionRequest) -> SelectionRequest:

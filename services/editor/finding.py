@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from diptych import labels
 from diptych.images import Mask, Pixels
 from services.editor.color_spaces import Floats
 from services.editor.content import looks_drawn
 from services.editor.context import EditContext
 from services.editor.matting import find_subject
 from services.editor.outlines import add_outline, flood, part_at
-from services.editor.seeing import face_regions, names
+from services.editor.seeing import face_regions
 from services.editor.seeing.faces import Face, find_faces
 from services.editor.seeing.sky import find_sky
 from services.editor.seeing.text import find_text
@@ -37,21 +38,21 @@ class Found:
 
 async def find_named(pixels: Pixels, label: str, context: EditContext) -> Found:
     """All that the label means, together; it must mean something. Its kinds are recorded."""
-    kinds = names.meaning(label)
+    kinds = labels.meaning(label)
     context.note(label=", ".join(kinds))
-    if names.SUBJECT in kinds or names.BACKGROUND in kinds:
+    if labels.SUBJECT in kinds or labels.BACKGROUND in kinds:
         matte = await find_subject(pixels, context)
-        mask = matte if names.SUBJECT in kinds else (1 - matte).astype(np.float32)
+        mask = matte if labels.SUBJECT in kinds else (1 - matte).astype(np.float32)
         return whole(mask)
-    if names.TEXT in kinds:
+    if labels.TEXT in kinds:
         return await _find_lines(pixels, context)
-    if names.SKY in kinds:
+    if labels.SKY in kinds:
         context.method("sky", "numpy")
         return Found(*await context.compute(find_sky, pixels))
-    if kinds[0] in names.FACE_PARTS:
+    if kinds[0] in labels.FACE_PARTS:
         return await _find_in_faces(pixels, kinds[0], context)
     things = [one for one in await find_things(pixels, context, _EXPECTED) if one.label in kinds][:_MOST_NAMED]
-    return await _outlined(pixels, _chosen(things, names.which(label), context), context)
+    return await _outlined(pixels, _chosen(things, labels.which(label), context), context)
 
 
 def _chosen(things: list[Thing], which: str, context: EditContext) -> list[Thing]:

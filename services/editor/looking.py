@@ -8,13 +8,14 @@ import numpy as np
 
 from diptych.errors import ModelNotPulled, Unsupported
 from diptych.images import Pixels, to_message
+from diptych.labels import FACE, TEXT
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor import analysis
 from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
+from services.editor.faults import Faults
 from services.editor.models import DEPTH, EditorModels
 from services.editor.seeing import depth, faces, safety, text, things
-from services.editor.seeing.names import FACE, TEXT
 
 Kind: TypeAlias = "editor_pb2.AnalysisKind.ValueType"
 
@@ -28,6 +29,16 @@ NETWORKS: dict[Kind, tuple[str, ...]] = {
     editor_pb2.ANALYSIS_KIND_TEXT: (text.DETECTOR,),
     editor_pb2.ANALYSIS_KIND_SAFETY: (safety.CLASSIFIER,),
 }
+
+
+def read_kinds(kinds: Sequence[int], faults: Faults) -> tuple[Kind, ...]:
+    """What to look for, as the contract names it; other numbers are faults."""
+    for index, kind in enumerate(kinds):
+        if kind == editor_pb2.ANALYSIS_KIND_UNSPECIFIED:
+            faults.item(index).add("is unspecified; say which kind")
+        elif kind not in editor_pb2.AnalysisKind.values():
+            faults.item(index).add(f"has no value {kind}; use one that the contract names")
+    return tuple(editor_pb2.AnalysisKind.ValueType(kind) for kind in kinds)
 
 
 async def kinds_to_find(wanted: Sequence[Kind], models: EditorModels) -> tuple[Kind, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from diptych import labels
 from diptych.errors import InvalidRequest
 from diptych.images import ImageLimits, Mask, Pixels, decode_mask
 from diptych.v1 import editor_pb2, image_pb2
@@ -16,7 +17,6 @@ from services.editor.faults import Faults
 from services.editor.finding import Found, find_at, find_in, find_named, whole
 from services.editor.matting import find_subject
 from services.editor.reach import Reach, extended
-from services.editor.seeing import names
 
 _MOST_FEATHER = 200.0
 _MOST_LABEL = 100
@@ -118,11 +118,11 @@ async def _target(request: SelectionRequest, pixels: Pixels, context: EditContex
 def _check_label(label: str, faults: Faults) -> None:
     if not label.strip() or len(label) > _MOST_LABEL:
         faults.add(f"has {len(label)} characters; name a thing in 1 to {_MOST_LABEL}")
-    elif not names.meaning(label):
-        near = ", ".join(names.similar(label))
+    elif not labels.meaning(label):
+        near = ", ".join(labels.similar(label))
         faults.add(
             f"is {label[:40]!r}, which cannot be found by name here; try {near}, or select by box, point or mask; "
-            f"names are {', '.join(names.SPECIAL)}, and the {len(names.COCO)} kinds of COCO, such as person or cup"
+            f"names are {', '.join(labels.SPECIAL)}, and the {len(labels.COCO)} kinds of COCO, such as person or cup"
         )
 
 

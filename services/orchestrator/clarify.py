@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
+from services.orchestrator.slots import unnamed
 from services.orchestrator.wording import option_label
 
 Draft = Callable[[Sequence[IntendedOperation], int], v1.Plan]
@@ -34,6 +35,62 @@ def needs_picture(operations: Sequence[IntendedOperation]) -> bool:
         if operation.name != "animate":
             return True
     return False
+
+
+def lent_and_missing(operations: Sequence[IntendedOperation], num_images: int) -> str:
+    """The caller's own logo or watermark that is to be laid over and did not come along; empty when none is missing."""
+    drawn = any(operation.name == "generate" for operation in operations)
+    mark = next((str(one.slots["own"]) for one in operations if one.slots.get("own")), "")
+    return mark if num_images < (1 if drawn else 2) else ""
+
+
+def which_mark(mark: str, operations: Sequence[IntendedOperation], num_images: int, draft: Draft) -> v1.Clarification:
+    """The question where somebody's own logo is to be laid over and is not there."""
+    drawn = [
+        IntendedOperation(one.name, {**one.slots, "object": one.slots["own"], "own": ""}, one.clause)
+        if one.slots.get("own")
+        else one
+        for one in operations
+    ]
+    without = [one for one in operations if not one.slots.get("own")]
+    options = [
+        v1.ClarificationOption(
+            label=f"Attach the {mark} as well, after the picture",
+            plan=draft(operations, num_images + 1),
+            needs_image=True,
+        ),
+        v1.ClarificationOption(label=f"Draw a {mark}", plan=draft(drawn, num_images)),
+    ]
+    if without:
+        options.append(v1.ClarificationOption(label=f"Leave the {mark} out", plan=draft(without, num_images)))
+    return v1.Clarification(question=f"Which picture is the {mark}? It is not attached.", options=options)
+
+
+def not_found_by_name(operations: Sequence[IntendedOperation]) -> str:
+    """A thing to remove or replace that cannot be found by its name; empty when there is none."""
+    aimed = [one for one in operations if one.name in ("remove_object", "replace_object")]
+    return next((thing for one in aimed if (thing := unnamed(one.name, one.slots))), "")
+
+
+def which_thing(thing: str, operations: Sequence[IntendedOperation], num_images: int, draft: Draft) -> v1.Clarification:
+    """The question where that thing may be the main subject, or something that nothing here can find."""
+    subject = [
+        IntendedOperation(one.name, {**one.slots, "object": "main subject"}, one.clause)
+        if one.slots.get("object") == thing
+        else one
+        for one in operations
+    ]
+    options = [
+        v1.ClarificationOption(label="It is the main subject of the picture", plan=draft(subject, num_images)),
+        v1.ClarificationOption(
+            label="Show what can be found in the picture",
+            plan=draft([IntendedOperation("analyze", {}, "")], num_images),
+        ),
+    ]
+    if without := [one for one in operations if one.slots.get("object") != thing]:
+        options.append(v1.ClarificationOption(label="Do the rest without it", plan=draft(without, num_images)))
+    question = f"Things called “{thing}” cannot be found by name here. What is it?"
+    return v1.Clarification(question=question, options=options)
 
 
 def clarification(goal: str, intent: Intent, reason: ClarifyReason, num_images: int, draft: Draft) -> v1.Clarification:

@@ -66,7 +66,7 @@ def bound_of(wanted: Wanted, goal: str) -> Bound | None:
     """What decides whether the operation is needed; None when it is done in any case."""
     said_if = _IF.search(wanted.clause or goal) is not None
     brightness = number(wanted.slots, "brightness") if wanted.name == "color_correct" else None
-    if brightness and not wanted.slots.get("object"):
+    if brightness and not (wanted.slots.get("object") or wanted.slots.get("spared")):
         if brightness > 0:
             most, words = (_TOO_DARK, "is too dark") if said_if else (_BRIGHT, "is not bright already")
             return Bound(v1.MEASURE_EXPOSURE, f"Done only if the picture {words}.", at_most=most)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from diptych.v1 import editor_pb2, generator_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
+from services.orchestrator.colors import color_of
 from services.orchestrator.conditions import Bound, bound_of
 from services.orchestrator.fills import NOT_INSIDE, fill_of
 from services.orchestrator.known import Known
@@ -28,6 +29,9 @@ SECOND_PICTURE = {
 _NEEDS_SECOND = frozenset(SECOND_PICTURE) - {"replace_background"}
 # Things that are drawn on a ground of their own, which must not come along.
 _THINGS = frozenset({"replace_object", "add_object"})
+# Parts of a picture that are no things: what is drawn for them fills them, ground and all.
+_SKY = re.compile(r"\b(?:sky|skies|himmel|ciel|cielo)\b|天空", re.IGNORECASE)
+_SKY_FEATHER = 2.0
 _OTHER_PICTURE = re.compile(r"\b(second|other|2nd|zweite\w*|andere\w*)\b|\b(picture|image|photo) ?2\b", re.IGNORECASE)
 # "The bottle from the second picture": the thing is wanted, not the picture around it.
 _THING_OF_A_PICTURE = re.compile(
@@ -62,6 +66,11 @@ def pair_of(operation: Wanted, num_images: int) -> tuple[int, int]:
     return target, source
 
 
+def unchanged() -> editor_pb2.Operation:
+    """The edit that passes a picture on as it is, so that it is written anew; it looks at the light alone."""
+    return editor_pb2.Operation(analyze=editor_pb2.Analyze(kinds=[editor_pb2.ANALYSIS_KIND_LIGHTING]))
+
+
 @dataclass
 class Draft:
     """Steps being written, in order."""
@@ -85,6 +94,8 @@ class Draft:
                 beside = current is not None and later
                 drawn = self._draw(operation, once=beside)
                 spare, current = (drawn, current) if beside else (spare, drawn)
+            elif operation.name == "analyze" and operation.slots.get("format"):
+                current = self.add(operation, v1.PlanStep(edit=unchanged()), [current], "Only the file is another.")
             elif operation.name == "analyze":
                 self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
             elif operation.name == "vary":
@@ -100,7 +111,9 @@ class Draft:
         return current
 
     def add(self, operation: Wanted, step: v1.PlanStep, inputs: Sequence[Input | None], note: str = "") -> Input:
-        """Writes a step, with its reason and its model."""
+        """Writes a step, with its reason and its model; one that would do again what was just done is left out."""
+        if self.steps and self._repeats(step, inputs):
+            return Input(step_id=self.steps[-1].id)
         step.id = str(len(self.steps) + 1)
         step.inputs.extend(taken for taken in inputs if taken is not None)
         reasons = [reason_for(step, operation.clause), operation.because, note]
@@ -114,6 +127,11 @@ class Draft:
         step.reason = " ".join(reason for reason in reasons if reason)
         self.steps.append(step)
         return Input(step_id=step.id)
+
+    def _repeats(self, step: v1.PlanStep, inputs: Sequence[Input | None]) -> bool:
+        """Whether the step is the last one's resize or crop once more, of its result."""
+        same = step.edit.WhichOneof("operation") in ("resize", "crop") and step.edit == self.steps[-1].edit
+        return same and [taken for taken in inputs if taken] == [Input(step_id=self.steps[-1].id)]
 
     def _settle(self, step: v1.PlanStep) -> str:
         """Gives a step that draws its model; says why that one."""
@@ -130,16 +148,29 @@ class Draft:
             return self._drawn[spec.prompt]
         drawn = self.add(operation, v1.PlanStep(generate=spec), [])
         # The model draws at its own size; what the goal asks for is made from that.
-        implied = []
         if any(slots.get(name) for name in ("width", "height", "platform")):
-            implied.append("resize")
+            drawn = self._with_pixels(operation, drawn)
+            drawn = self.add(operation, v1.PlanStep(edit=fill.edit("resize", slots)), [drawn])
         elif fill.aspect_of(slots) is not None:
-            implied.append("crop")
-        for name in implied:
-            drawn = self.add(operation, v1.PlanStep(edit=fill.edit(name, slots)), [drawn])
+            drawn = self.add(operation, v1.PlanStep(edit=fill.edit("crop", slots)), [drawn])
         if once:
             self._drawn[spec.prompt] = drawn
         return drawn
+
+    def _is_drawn(self, picture: Input) -> bool:
+        step = next((step for step in self.steps if step.id == picture.step_id), None)
+        return step is not None and action_of(step) == "generate"
+
+    def _with_pixels(self, operation: Wanted, drawn: Input) -> Input:
+        """The drawing enlarged with detail, where more pixels are wanted than the models here draw."""
+        side = max((model.side for model in self.known.catalog.of_task("text-to-image")), default=0)
+        sides = [fill.pixels(operation.slots, name) or 0 for name in ("width", "height")]
+        factor = max(sides) / side if side and max(sides) else 4.0 if side and side < 1024 else 1.0
+        if factor <= 1:
+            return drawn
+        scale = {"scale": min(8.0, factor)}
+        note = f"The model draws {side} pixels: they are enlarged with detail before they are brought to the size."
+        return self.add(operation, v1.PlanStep(edit=fill.edit("upscale", scale)), [drawn], note)
 
     def _in_house_style(self, prompt: str) -> str:
         return self.known.profile.prompt(prompt) if self.known.profile is not None else prompt
@@ -158,9 +189,13 @@ class Draft:
         if current is not None:
             self.add(operation, v1.PlanStep(animate_image=fill.film_of_still(operation.slots)), [current])
             return
-        prompt = self._in_house_style(fill.generation(self.goal, operation.slots).prompt)
+        prompt = fill.generation(self.goal, operation.slots).prompt
+        places = [place.strip() for place in fill.words(operation.slots, "places").split("|") if place.strip()]
         step = v1.PlanStep()
-        step.animate_latents.keyframes.extend(generator_pb2.LatentKeyframe(prompt=prompt) for _ in range(2))
+        step.animate_latents.keyframes.extend(
+            generator_pb2.LatentKeyframe(prompt=fill.clipped(self._in_house_style(place)))
+            for place in places or [prompt] * 2
+        )
         if (length := fill.film_length(operation.slots)) is not None:
             step.animate_latents.duration.CopyFrom(length)
         self.add(operation, step, [])
@@ -168,19 +203,32 @@ class Draft:
     def _edit(self, operation: Wanted, current: Input | None, spare: Input | None) -> tuple[Input, Input | None]:
         other: Input | None = None
         note = ""
-        if operation.name in SECOND_PICTURE and spare is not None:
+        if operation.slots.get("own") and spare is not None:
+            # What was drawn is the picture; the one that came along is the mark on it.
+            current, other, spare = spare, current, None
+        elif operation.name in SECOND_PICTURE and spare is not None:
             other, spare = spare, None
         elif takes_second(operation, self.num_images):
             other = Input(goal_image=pair_of(operation, self.num_images)[1])
-            if operation.name == "composite" and _THING_OF_A_PICTURE.search(operation.clause):
+            if (
+                operation.name == "composite"
+                and not operation.slots.get("anchor")
+                and _THING_OF_A_PICTURE.search(operation.clause)
+            ):
                 cut = v1.PlanStep(edit=fill.edit("remove_background", {}))
                 other = self.add(operation, cut, [other], "Only the thing itself comes along.")
                 operation = replace(operation, name="add_object")
         elif current is not None and (filled := fill_of(operation)) is not None:
             if self.known.catalog.draws_inside:
                 return filled(self, operation, current), spare
+            if operation.name == "replace_object" and _SKY.search(fill.words(operation.slots, "object")):
+                return self._another_sky(operation, current), spare
             note = NOT_INSIDE
         edit = fill.edit(operation.name, operation.slots)
+        if fill.unnamed(operation.name, operation.slots) and operation.name == "color_correct":
+            edit.selection.subject = True
+        if operation.name == "resize" and current is not None and self._is_drawn(current):
+            current = self._with_pixels(operation, current)
         if other is None and (operation.name in _NEEDS_SECOND or edit.replace_background.HasField("image")):
             other = self._drawn_for(operation)
         if other is not None and operation.name == "replace_background":
@@ -188,6 +236,21 @@ class Draft:
         if other is not None and operation.name == "style_transfer":
             edit.style_transfer.image.SetInParent()
         return self._conditional(operation.with_slots(note), edit, current, other), spare
+
+    def _another_sky(self, operation: Wanted, current: Input) -> Input:
+        """A sky is no thing with an outline: what is drawn fills it, and the rest stays as it was."""
+        said = fill.words(operation.slots, "replacement")
+        edit = editor_pb2.Operation()
+        edit.selection.label, edit.selection.feather = "sky", _SKY_FEATHER
+        if (color := color_of(said)) is not None:
+            edit.color_correct.color = color
+            return self.add(operation, v1.PlanStep(edit=edit), [current], "It is tinted, clouds and all.")
+        prompt = said if _SKY.search(said) else f"{said} sky"
+        drawn = self.add(operation, v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt)), [])
+        edit.composite.overlay.SetInParent()
+        edit.composite.stretch = True
+        note = "The drawing fills the sky; outside of it the picture stays as it was."
+        return self.add(operation, v1.PlanStep(edit=edit), [current, drawn], note)
 
     def _conditional(
         self, operation: Wanted, edit: editor_pb2.Operation, current: Input | None, other: Input | None
@@ -220,7 +283,7 @@ class Draft:
         if prompt not in self._drawn:
             step = v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt))
             drawn = self.add(operation, step, [])
-            if operation.name in _THINGS and not text:
+            if (operation.name in _THINGS or operation.slots.get("anchor")) and not text:
                 drawn = self.add(operation, v1.PlanStep(edit=fill.edit("remove_background", {})), [drawn])
             self._drawn[prompt] = drawn
         return self._drawn[prompt]

@@ -17,6 +17,7 @@ from services.orchestrator.catalog import CatalogReader
 from services.orchestrator.clarify import which_profile
 from services.orchestrator.conversations import Conversation, Conversations, Kept, Turn
 from services.orchestrator.convert import AskedGoal
+from services.orchestrator.details import detailed
 from services.orchestrator.estimating import Estimator, every_plan, size_of
 from services.orchestrator.followup import FollowUp, chosen_plan, follow_up, intended
 from services.orchestrator.intent import ClarifyReason, Intent
@@ -214,7 +215,8 @@ class Goals:
             operations = intended(follow.operations)
             return Intent(route_of(tuple(one.name for one in operations)), operations, {}, 1.0, (), None)
         async with self._planning.permit(current_request().deadline):
-            return await self._worker.run(self._understand, text, num_images > 0)
+            read = await self._worker.run(self._understand, text, num_images > 0)
+        return detailed(text, read, num_images)
 
 
 def with_stored(plan: v1.Plan, takes: Sequence[str]) -> v1.Plan:

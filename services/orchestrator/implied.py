@@ -15,6 +15,11 @@ _SHOP = re.compile(
     re.IGNORECASE,
 )
 _STICKER = re.compile(r"\b(stickers?|aufkleber|autocollants?|pegatinas?)\b|贴纸", re.IGNORECASE)
+_TRANSPARENT = re.compile(
+    r"\b(?:transparent|no|without(?: an?| any)?)[- ](?:back)?(?:ground|backdrop)\b|\btransparente[mn]? hintergrund\b|"
+    r"\bohne hintergrund\b|\bfond transparent\b|\bfondo transparente\b|\bsin fondo\b|\bon transparent\b|透明背景",
+    re.IGNORECASE,
+)
 _LARGE = re.compile(
     r"\b(posters?|prints?|wallpapers?|billboard|high[- ]res(?:olution)?|hi-?res|4k|large format|plakat|affiche|"
     r"póster)\b",
@@ -46,8 +51,12 @@ def with_implied(goal: str, operations: Sequence[Wanted], num_images: int) -> li
     asked = _with_room(_around_the_subject(asked))
     if num_images and has(asked, "generate"):
         return _gently(_look_of_what_is_drawn(goal, asked))
-    if has(asked, "generate") and not has(asked, "remove_background", "replace_background") and _STICKER.search(goal):
-        asked = _after_drawing(asked, Wanted("remove_background", because="Added: a sticker has no background."))
+    if has(asked, "generate") and not has(asked, "remove_background", "replace_background"):
+        if said := _TRANSPARENT.search(goal):
+            why = f"Added: the goal says “{said[0]}”."
+            asked = _after_drawing(asked, Wanted("remove_background", because=why))
+        elif _STICKER.search(goal):
+            asked = _after_drawing(asked, Wanted("remove_background", because="Added: a sticker has no background."))
     sized = has(asked, "upscale", "resize", "animate") or any("width" in one.slots for one in asked)
     if has(asked, "generate") and not sized and (said := _LARGE.search(goal)):
         why = f"Added: “{said[0]}” needs more pixels than the model draws."

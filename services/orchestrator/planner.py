@@ -6,12 +6,20 @@ operation needs a picture that only words describe, the generator draws it first
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
 from services.orchestrator.branding import branded, finished
-from services.orchestrator.clarify import clarification, needs_picture
+from services.orchestrator.clarify import (
+    clarification,
+    lent_and_missing,
+    needs_picture,
+    not_found_by_name,
+    which_mark,
+    which_thing,
+)
 from services.orchestrator.drafting import SECOND_PICTURE, Draft, pair_of, takes_second
 from services.orchestrator.implied import with_implied
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
@@ -39,16 +47,23 @@ def plan_goal(goal: str, intent: Intent, num_images: int, known: Known | None = 
         return _plan(goal, operations, pictures, intent.confidence, known)
 
     reason = reason_to_ask(intent, num_images)
-    if reason is None:
+    mark = lent_and_missing(intent.operations, num_images) if reason is None else ""
+    if mark and known.profile is not None and known.profile.watermark is not None:
+        # The profile's own is laid over every result.
+        intent, mark = _without_marks(intent), ""
+        if not intent.operations and (plan := plan_profile(num_images, known)) is not None:
+            return plan
+    thing = not_found_by_name(intent.operations) if reason is None else ""
+    if mark:
+        plan = _asking(which_mark(mark, intent.operations, num_images, draft), intent.confidence)
+    elif thing:
+        plan = _asking(which_thing(thing, intent.operations, num_images, draft), intent.confidence)
+    elif reason is None:
         plan = draft(intent.operations, num_images)
         plan.reading.route = v1.Route.Value(f"ROUTE_{intent.route}")
         plan.reading.operations.extend(operation.name for operation in intent.operations)
     else:
-        plan = v1.Plan(confidence=intent.confidence)
-        plan.clarification.CopyFrom(clarification(goal, intent, reason, num_images, draft))
-        plan.why = "Guessing would be worse than asking."
-        plan.reading.route = v1.ROUTE_CLARIFY
-        seal(plan)
+        plan = _asking(clarification(goal, intent, reason, num_images, draft), intent.confidence)
     for name, value in intent.slots.items():
         plan.slots[name] = f"{value:g}" if isinstance(value, float) else str(value)
     return plan
@@ -61,6 +76,16 @@ def reason_to_ask(intent: Intent, num_images: int) -> ClarifyReason | None:
     if not intent.operations:
         return ClarifyReason.VAGUE
     return ClarifyReason.NO_IMAGE if not num_images and needs_picture(intent.operations) else None
+
+
+def _asking(question: v1.Clarification, confidence: float) -> v1.Plan:
+    plan = v1.Plan(confidence=confidence, why="Guessing would be worse than asking.", clarification=question)
+    plan.reading.route = v1.ROUTE_CLARIFY
+    return seal(plan)
+
+
+def _without_marks(intent: Intent) -> Intent:
+    return replace(intent, operations=tuple(one for one in intent.operations if not one.slots.get("own")))
 
 
 def _plan(
@@ -110,6 +135,10 @@ def written(operations: Sequence[Wanted], known: Known) -> image_pb2.OutputOptio
         if known.profile is not None and known.profile.format is not None:
             said.insert(0, known.profile.format)
         output.format = _FORMATS[said[-1]] if said else image_pb2.IMAGE_FORMAT_PNG
+    if not output.HasField("quality"):
+        qualities = [fill.number(operation.slots, "quality", 1, 100) for operation in operations]
+        if (quality := next((one for one in qualities if one is not None), None)) is not None:
+            output.quality = round(quality)
     return output
 
 
@@ -120,6 +149,10 @@ def _bases(operations: Sequence[Wanted], num_images: int) -> list[int | None]:
     drawn = next((at for at, one in enumerate(operations) if one.name == "generate"), len(operations))
     pairs = [pair_of(operation, num_images) for operation in operations[:drawn] if takes_second(operation, num_images)]
     if pairs:
+        marked = [one for one in operations[:drawn] if takes_second(one, num_images)]
+        if all(one.slots.get("own") for one in marked):
+            # One mark for all the others.
+            return [number for number in range(num_images) if number != pairs[0][1]]
         return [pairs[0][0]]
     if operations[0].name == "generate" and not any(operation.name in SECOND_PICTURE for operation in operations):
         return [None]

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.duration_pb2 import Duration
 
+from diptych import labels
 from diptych.v1 import editor_pb2 as editor
 from diptych.v1 import generator_pb2 as generator
 from services.orchestrator.colors import color_in, color_of, gradient_of
+from services.orchestrator.sides import trim_of
 
 Slots = Mapping[str, str | float | int]
 
@@ -21,7 +23,11 @@ _MAX_PROMPT_BYTES = 4096
 _DIRECTIONS: dict[str, tuple[str, ...]] = {"left": ("left",), "right": ("right",), "up": ("top",), "down": ("bottom",)}
 _DIRECTIONS |= {"top": ("top",), "bottom": ("bottom",), "horizontal": ("left", "right"), "vertical": ("top", "bottom")}
 _DIRECTIONS |= {"all": ("left", "top", "right", "bottom")}
-_EXTENSION_PIXELS = 256
+_MOST_FEATHER = 200.0
+_AIMED = frozenset({"color_correct", "crop", "remove_object", "replace_object"})
+# Around a face a portrait needs room; of other things the service's own default holds.
+_FACE_MARGIN = 0.5
+_EXTENSION_PIXELS, _MOST_EXTENSION = 256, 8192
 # What a platform's bare name means; other names are the editor's own.
 _PLATFORMS = {
     "amazon": "amazon-product",
@@ -136,7 +142,9 @@ def film_length(slots: Slots) -> Duration | None:
 
 def assumption(name: str, slots: Slots) -> str:
     """What `edit` assumes where the goal leaves out what cannot be left out; empty otherwise."""
-    if name == "replace_background" and not words(slots, "background"):
+    if name in ("color_correct", "crop") and (thing := unnamed(name, slots)):
+        return f"Things called “{thing}” cannot be found by name here, so it is the main subject that is meant."
+    if name == "replace_background" and not words(slots, "background") and not slots.get("own_ground"):
         return "No background is named: it becomes white."
     if name == "resize" and not any(slots.get(key) for key in ("width", "height", "percent", "scale", "platform")):
         return "No size is named: it becomes half as large."
@@ -158,10 +166,21 @@ def edit(name: str, slots: Slots) -> editor.Operation:
 
 
 def _select_object(operation: editor.Operation, slots: Slots) -> None:
-    if label := words(slots, "spared"):
-        operation.selection.label, operation.selection.invert = label, True
-    elif label := words(slots, "object"):
-        operation.selection.label = label
+    spared, label = words(slots, "spared"), words(slots, "object")
+    if not (spared or label):
+        return
+    operation.selection.label = spared or label
+    if spared:
+        operation.selection.invert = True
+    if (feather := number(slots, "feather", 0, _MOST_FEATHER)) is not None:
+        operation.selection.feather = feather
+
+
+def unnamed(name: str, slots: Slots) -> str:
+    """The thing that the operation is to act on, where things of that name cannot be found; empty otherwise."""
+    thing = words(slots, "spared") or words(slots, "object")
+    aims = name in _AIMED and not (name == "crop" and words(slots, "trim"))
+    return thing if aims and thing and not labels.meaning(thing) else ""
 
 
 def _replace_background(operation: editor.Operation, slots: Slots) -> None:
@@ -169,7 +188,9 @@ def _replace_background(operation: editor.Operation, slots: Slots) -> None:
     replaced = operation.replace_background
     if (shadow := number(slots, "shadow", 0, 1)) is not None:
         replaced.shadow = shadow
-    if (ends := gradient_of(said)) is not None:
+    if slots.get("own_ground"):
+        replaced.blur_radius = 0
+    elif (ends := gradient_of(said)) is not None:
         replaced.gradient.start_color, replaced.gradient.end_color = ends
         if re.search(r"\b(left|right|horizontal\w*|sideways|links|rechts)\b", said, re.IGNORECASE):
             replaced.gradient.angle = _LEFT_TO_RIGHT
@@ -222,18 +243,31 @@ def _color_correct(operation: editor.Operation, slots: Slots) -> None:
 
 def _style_transfer(operation: editor.Operation, slots: Slots) -> None:
     operation.style_transfer.name = words(slots, "style") or _ASSUMED_STYLE
+    operation.style_transfer.keep_colors = bool(slots.get("keep_colors"))
     _strength(operation, slots)
 
 
 def _crop(operation: editor.Operation, slots: Slots) -> None:
+    off, relative = trim_of(words(slots, "trim"))
+    if off:
+        for side, amount in off.items():
+            setattr(operation.crop.trim, side, amount)
+        if relative:
+            operation.crop.trim.relative = True
+        return
     aspect = aspect_of(slots)
     width, height = pixels(slots, "width"), pixels(slots, "height")
     if aspect is None and width and height:
         divisor = math.gcd(width, height)
         aspect = f"{width // divisor}:{height // divisor}"
-    if slots.get("subject") or aspect is None:
+    kinds = labels.meaning(words(slots, "object"))
+    if slots.get("subject") or aspect is None or kinds:
         operation.crop.subject = True
         operation.crop.subject_aspect = aspect or ""
+        if kinds and kinds != (labels.SUBJECT,) and not slots.get("subject"):
+            operation.selection.label = words(slots, "object")
+            if kinds == (labels.FACE,):
+                operation.crop.margin = _FACE_MARGIN
     else:
         operation.crop.aspect = aspect
     if operation.crop.subject and (margin := number(slots, "margin", 0, 1)) is not None:
@@ -266,8 +300,19 @@ def _extend(operation: editor.Operation, slots: Slots) -> None:
     if (aspect := aspect_of(slots)) is not None:
         operation.extend.aspect = aspect
         return
+    pixels_said = number(slots, "pixels", 1, _MOST_EXTENSION)
     for side in _DIRECTIONS.get(words(slots, "direction").lower(), _DIRECTIONS["all"]):
-        setattr(operation.extend, side, _EXTENSION_PIXELS)
+        setattr(operation.extend, side, round(pixels_said or _EXTENSION_PIXELS))
+
+
+def _composite(operation: editor.Operation, slots: Slots) -> None:
+    laid = operation.composite
+    if anchor := words(slots, "anchor"):
+        laid.anchor = editor.Anchor.Value(f"ANCHOR_{anchor.upper()}")
+    if (width := number(slots, "relative_width", 0.01, 1)) is not None:
+        laid.relative_width = width
+    if (opacity := number(slots, "opacity", 0, 1)) is not None:
+        laid.opacity = opacity
 
 
 def _rotate(operation: editor.Operation, slots: Slots) -> None:
@@ -301,4 +346,5 @@ _FILLERS: dict[str, Callable[[editor.Operation, Slots], None]] = {
     "resize": _resize,
     "extend": _extend,
     "rotate": _rotate,
+    "composite": _composite,
 }

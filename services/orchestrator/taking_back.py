@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.conversations import Turn
+from services.orchestrator.drafting import unchanged
 from services.orchestrator.followup import FollowUp, intended
 from services.orchestrator.intent import Intent
 from services.orchestrator.known import Known
@@ -30,6 +31,6 @@ def _passed_on(pictures: Sequence[str], why: str, known: Known) -> v1.Plan:
     plan = v1.Plan(confidence=1.0, why=why, output=written((), known), reading=v1.Reading(route=v1.ROUTE_EDIT))
     for number, sha in enumerate(pictures, start=1):
         step = plan.steps.add(id=str(number), inputs=[v1.StepInput(stored_sha256=sha)])
-        step.edit.analyze.SetInParent()
+        step.edit.CopyFrom(unchanged())
         step.reason = "Gives the picture as it was, unchanged."
     return seal(plan)

@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from diptych import labels
 from diptych.images import Mask, Pixels
 from services.editor.color_spaces import Floats
-from services.editor.seeing import names
 from services.editor.seeing.faces import Face
 
 OVAL = (
@@ -129,13 +129,13 @@ def teeth(pixels: Pixels, window: FaceWindow) -> Mask:
 
 def part(name: str, pixels: Pixels, window: FaceWindow) -> Mask:
     """(h, w) float32: the part of a face called "face", "skin", "lips", "eyes" or "teeth"."""
-    if name == names.SKIN:
+    if name == labels.SKIN:
         return skin(pixels, window)
-    if name == names.TEETH:
+    if name == labels.TEETH:
         return teeth(pixels, window)
-    if name == names.LIPS:
+    if name == labels.LIPS:
         return (region(window, LIPS, soft=0.004) * (1 - region(window, MOUTH, soft=0.004))).astype(np.float32)
-    return region(window, *EYES, soft=0.004) if name == names.EYES else region(window, OVAL, soft=0.01)
+    return region(window, *EYES, soft=0.004) if name == labels.EYES else region(window, OVAL, soft=0.01)
 
 
 def like_skin(pixels: Pixels, window: FaceWindow) -> Mask:

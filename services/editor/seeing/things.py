@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from diptych.images import Pixels
+from diptych.labels import COCO
 from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
 from services.editor.seeing.framing import apart, framed, planes
-from services.editor.seeing.names import COCO
 
 DETECTOR = "centernet"
 _MOST = 100

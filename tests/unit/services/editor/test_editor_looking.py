@@ -11,6 +11,7 @@ import pytest
 from PIL import Image as PillowImage
 from skimage import data
 
+from diptych import labels
 from diptych.v1 import image_pb2
 from services.editor import analysis
 from services.editor.content import looks_drawn
@@ -20,7 +21,6 @@ from services.editor.finding import _chosen
 from services.editor.matte_upsampling import led_by_colors
 from services.editor.operations.remove_background import cut_out
 from services.editor.plain_ground import mend
-from services.editor.seeing import names
 from services.editor.seeing.things import Thing
 from services.editor.selection import _finish
 
@@ -236,15 +236,15 @@ def test_nothing_is_mended_where_the_ground_is_not_plain() -> None:
     ],
 )  # fmt: skip
 def test_things_are_named_in_five_languages(label: str, kinds: tuple[str, ...], which: str) -> None:
-    assert names.meaning(label) == kinds and names.which(label) == which
+    assert labels.meaning(label) == kinds and labels.which(label) == which
 
 
 def test_every_kind_has_words_of_its_own() -> None:
-    table = tomllib.loads(Path(names.__file__).with_name("words.toml").read_text(encoding="utf-8"))
-    assert set(names.COCO) <= set(table["kinds"])
-    assert set(table["kinds"]) <= {*names.COCO, *names.SPECIAL}
+    table = tomllib.loads(Path(labels.__file__).with_name("labels.toml").read_text(encoding="utf-8"))
+    assert set(labels.COCO) <= set(table["kinds"])
+    assert set(table["kinds"]) <= {*labels.COCO, *labels.SPECIAL}
     for kind, words in table["kinds"].items():
-        assert all(kind in names.meaning(word) for word in words), kind
+        assert all(kind in labels.meaning(word) for word in words), kind
 
 
 def test_of_several_things_the_one_that_was_meant_is_chosen() -> None:

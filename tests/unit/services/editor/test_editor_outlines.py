@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diptych.labels import COCO, meaning, similar
 from services.editor.guided import guided
 from services.editor.outlines import _believable, cut, flood, part_at
 from services.editor.seeing.framing import apart, framed, shrunk
-from services.editor.seeing.names import COCO, meaning, similar
 
 
 def disc(size: int = 120, radius: float = 30, noise: float = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from services.editor.seeing.names import SKY, meaning
+from diptych.labels import SKY, meaning
 from services.editor.seeing.sky import find_sky
 
 

@@ -1,4 +1,4 @@
-"""What things are called: the 80 kinds of COCO, and the words that people use for them."""
+"""What a selection by label may name: the 80 kinds of COCO parts of faces, text, sky, in people's words."""
 
 import difflib
 import itertools
@@ -23,7 +23,7 @@ FACE, TEXT, SUBJECT, BACKGROUND, SKIN, LIPS, EYES, TEETH, SKY = (
 FACE_PARTS = (FACE, SKIN, LIPS, EYES, TEETH)
 SPECIAL = (*FACE_PARTS, TEXT, SUBJECT, BACKGROUND, SKY)
 
-_ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
+ANIMALS = ("bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe")
 _VEHICLES = ("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat")
 _FOOD = ("banana", "apple", "sandwich", "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake")
 _FURNITURE = ("chair", "couch", "bed", "dining table", "bench")
@@ -48,7 +48,7 @@ _OTHER_WORDS = {
     EYES: "eye", LIPS: "mouth,lip", TEETH: "tooth,smile", SKIN: "complexion", SKY: "skies,heaven,clouds",
 }  # fmt: skip
 _GROUPS = {
-    "animal": _ANIMALS, "pet": ("cat", "dog", "bird"), "vehicle": _VEHICLES, "food": _FOOD,
+    "animal": ANIMALS, "pet": ("cat", "dog", "bird"), "vehicle": _VEHICLES, "food": _FOOD,
     "fruit": ("banana", "apple", "orange"),
     "furniture": _FURNITURE, "cutlery": ("fork", "knife", "spoon"), "dish": ("bowl", "cup"),
 }  # fmt: skip
@@ -59,7 +59,7 @@ _PREPOSITIONS = frozenset((
     "de", "du", "à", "en", "con", "sobre", "junto",
 ))  # fmt: skip
 _TABLE: dict[str, dict[str, list[str]]] = tomllib.loads(
-    Path(__file__).with_name("words.toml").read_text(encoding="utf-8")
+    Path(__file__).with_name("labels.toml").read_text(encoding="utf-8")
 )
 
 _MEANS: dict[str, tuple[str, ...]] = (
@@ -68,6 +68,11 @@ _MEANS: dict[str, tuple[str, ...]] = (
     | {word: (name,) for name, words in _OTHER_WORDS.items() for word in words.split(",") if word}
     | _GROUPS
 )
+
+_ENGLISH = [word for words in (_OTHER_WORDS, _GROUPS) for word in words] + [
+    word for words in _OTHER_WORDS.values() for word in words.split(",") if word
+]
+_ENGLISH = sorted({*COCO, *SPECIAL, *_ENGLISH})
 
 
 def meaning(label: str) -> tuple[str, ...]:
@@ -118,8 +123,8 @@ def _named_in_chinese(label: str) -> tuple[str, ...]:
 
 
 def similar(label: str) -> list[str]:
-    """At most five names that are known, spelled like `label`; common ones when none is."""
-    return difflib.get_close_matches(label.lower(), _MEANS, n=5, cutoff=0.6) or [
+    """At most five names that are known, in English, spelled like `label`; common ones when none is."""
+    return difflib.get_close_matches(label.lower(), _ENGLISH, n=5, cutoff=0.75) or [
         "person",
         "car",
         "dog",

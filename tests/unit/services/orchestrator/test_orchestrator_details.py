@@ -1,0 +1,230 @@
+"""What is read out of a goal's words beyond the model's reading, and what plans become of it."""
+
+from typing import Any
+
+import pytest
+
+from diptych.v1 import editor_pb2 as editor
+from diptych.v1 import image_pb2
+from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.details import detailed
+from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
+from services.orchestrator.intent.intent import route_of
+from services.orchestrator.known import Known
+from services.orchestrator.model_choice import Catalog, Offered
+from services.orchestrator.plan_faults import plan_faults
+from services.orchestrator.planner import plan_goal
+
+Slots = dict[str, str | float | int]
+DRAWINGS = Known(catalog=Catalog((Offered("generator", "icons", "text-to-image", "Icons", 16, 256),)))
+
+
+def read(goal: str, *operations: tuple[str, Slots], pictures: int = 1) -> Intent:
+    """The reading of a goal whose words all belong to each of these operations, with its details."""
+    made = tuple(IntendedOperation(name, slots, goal) for name, slots in operations)
+    intent = Intent(route_of(tuple(name for name, _ in operations)), made, {}, 0.9, (), None)
+    return detailed(goal, intent, pictures)
+
+
+def plan(goal: str, *operations: tuple[str, Slots], pictures: int = 1, known: Known = DRAWINGS) -> v1.Plan:
+    made = plan_goal(goal, read(goal, *operations, pictures=pictures), pictures, known)
+    for one in (made, *(option.plan for option in made.clarification.options if not option.needs_image)):
+        if one.steps:
+            assert plan_faults(one, pictures) == []
+    return made
+
+
+def names(made: v1.Plan) -> list[str]:
+    return [step.operation for step in made.steps]
+
+
+@pytest.mark.parametrize(
+    ("goal", "operation", "field", "value"),
+    [
+        ("make it 30% smaller", ("resize", {"percent": 30}), "resize.scale", 0.7),
+        ("shrink it by 25 percent", ("resize", {"percent": 25}), "resize.scale", 0.75),
+        ("make it 50% larger", ("upscale", {}), "upscale.scale", 1.5),
+        ("twice as small", ("upscale", {"scale": 2}), "resize.scale", 0.5),
+        ("export at 50% size", ("resize", {"percent": 50}), "resize.scale", 0.5),
+        ("20% brighter", ("color_correct", {"brightness": 0.3}), "color_correct.brightness", 0.2),
+        ("darken it by 10%", ("color_correct", {"brightness": -0.3}), "color_correct.brightness", -0.1),
+        ("cut off the bottom 10%", ("crop", {}), "crop.trim.bottom", 0.1),
+        ("crop 100 pixels off the top", ("crop", {}), "crop.trim.top", 100),
+        ("keep the left third", ("crop", {}), "crop.trim.right", 2 / 3),
+        ("remove the upper half", ("crop", {}), "crop.trim.top", 0.5),
+        ("extend it to the left by 200 pixels", ("extend", {"direction": "left"}), "extend.left", 200),
+        ("put our logo in at 15% width", ("add_object", {"object": "logo"}), "composite.relative_width", 0.15),
+        ("our logo with 60% opacity", ("add_object", {"object": "logo"}), "composite.opacity", 0.6),
+        ("the watermark, 30% transparent", ("composite", {"object": "watermark"}), "composite.opacity", 0.7),
+    ],
+)
+def test_amounts_are_what_the_words_say(goal: str, operation: tuple[str, Slots], field: str, value: float) -> None:
+    made = plan(goal, operation, pictures=2 if operation[0] in ("add_object", "composite") else 1)
+    found: Any = made.steps[-1].edit
+    for name in field.split("."):
+        assert found.HasField(name) if name == field.split(".")[0] else True, names(made)
+        found = getattr(found, name)
+    assert found == pytest.approx(value, abs=1e-4)
+
+
+def test_each_percentage_goes_to_its_own_tone() -> None:
+    goal = "increase saturation by 20% and reduce contrast by 10 percent"
+    values = plan(goal, ("color_correct", {"saturation": 0.3})).steps[0].edit.color_correct
+    assert values.saturation == pytest.approx(0.2) and values.contrast == pytest.approx(-0.1)
+
+
+def test_black_and_white_is_no_colour_to_give() -> None:
+    goal = "make it black and white except for the dog"
+    edit = plan(goal, ("color_correct", {"color": "black and white", "object": "dog"})).steps[0].edit
+    assert edit.color_correct.grayscale and not edit.color_correct.color
+    assert edit.selection == editor.Selection(label="dog", invert=True)
+
+
+def test_turned_and_mirrored_are_two_steps_in_the_order_said() -> None:
+    made = plan("rotate it 90 degrees left and mirror it", ("rotate", {"direction": "horizontal"}))
+    assert [(step.edit.rotate.angle, step.edit.rotate.flip_horizontal) for step in made.steps] == [
+        (-90, False),
+        (0, True),
+    ]
+    made = plan("flip it vertically, then turn it by 45 degrees", ("rotate", {"direction": "vertical"}))
+    assert [(step.edit.rotate.angle, step.edit.rotate.flip_vertical) for step in made.steps] == [(0, True), (45, False)]
+
+
+def test_a_border_is_room_around_and_nothing_drawn() -> None:
+    goal = "add a 20px black border"
+    made = plan(goal, ("add_object", {"object": "20px black border"}), ("resize", {"width": 20}))
+    extend = made.steps[0].edit.extend
+    assert names(made) == ["extend"]
+    assert (extend.left, extend.top, extend.right, extend.bottom, extend.color) == (20, 20, 20, 20, "#000000")
+
+
+def test_a_logo_of_ones_own_is_the_picture_that_came_along() -> None:
+    goal = "put the logo in the bottom left corner"
+    made = plan(goal, ("add_object", {"object": "logo"}), pictures=2)
+    assert names(made) == ["composite"]
+    assert [one.goal_image for one in made.steps[0].inputs] == [0, 1]
+    assert made.steps[0].edit.composite.anchor == editor.ANCHOR_BOTTOM_LEFT
+    each = plan(goal, ("add_object", {"object": "logo"}), pictures=3)
+    assert [[one.goal_image for one in step.inputs] for step in each.steps] == [[0, 2], [1, 2]]
+
+
+def test_a_logo_that_is_missing_is_asked_for_and_a_logo_to_draw_is_drawn() -> None:
+    made = plan("add our logo in the top right", ("add_object", {"object": "logo"}))
+    assert made.route == v1.ROUTE_CLARIFY and "logo" in made.clarification.question
+    attach, draw = made.clarification.options
+    assert attach.needs_image and names(attach.plan) == ["composite"]
+    assert names(draw.plan) == ["generate", "remove_background", "composite"]
+    made = plan("add a fox in the top right", ("add_object", {"object": "fox"}))
+    assert names(made) == ["generate", "remove_background", "composite"]
+    assert made.steps[-1].edit.composite.anchor == editor.ANCHOR_TOP_RIGHT
+
+
+def test_what_was_drawn_gets_the_logo_that_came_along() -> None:
+    goal = "draw a smiling sun and put our logo in the corner"
+    made = plan(goal, ("generate", {"prompt": "a smiling sun"}), ("add_object", {"object": "logo"}))
+    assert names(made) == ["generate", "composite"]
+    assert made.steps[1].inputs[0].step_id == "1" and made.steps[1].inputs[1].goal_image == 0
+
+
+def test_one_picture_as_the_ground_of_another_is_laid_once() -> None:
+    made = plan(
+        "use the first as background and place the second in the lower left",
+        ("replace_background", {"source_picture": 1, "target_picture": 2}),
+        ("composite", {"source_picture": 1, "target_picture": 2}),
+        pictures=2,
+    )
+    assert names(made) == ["composite"]
+    assert [one.goal_image for one in made.steps[0].inputs] == [0, 1]
+
+
+def test_a_film_from_one_thing_to_another_walks_between_them() -> None:
+    goal = "a looping animation from a red apple to a green pear"
+    made = plan(goal, ("generate", {"prompt": goal}), ("animate", {}), pictures=0)
+    assert names(made) == ["animate"]
+    assert [one.prompt for one in made.steps[0].animate_latents.keyframes] == ["a red apple", "a green pear"]
+    made = plan("an animation of a cat going to school", ("animate", {}), pictures=0)
+    assert len({one.prompt for one in made.steps[0].animate_latents.keyframes}) == 1
+
+
+@pytest.mark.parametrize(("goal", "name"), [("convert it to webp", "WEBP"), ("save as jpg", "JPEG")])
+def test_another_file_format_is_no_question(goal: str, name: str) -> None:
+    vague = Intent("CLARIFY", (), {}, 0.98, (), ClarifyReason.VAGUE)
+    made = plan_goal(goal, detailed(goal, vague, 1), 1, DRAWINGS)
+    assert names(made) == ["analyze"] and made.steps[0].WhichOneof("action") == "edit"
+    assert made.output.format == image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{name}")
+    assert detailed("do something", vague, 1) == vague
+
+
+def test_quality_is_what_the_words_say_unless_the_caller_says() -> None:
+    operation: tuple[str, Slots] = ("resize", {"width": 800, "format": "jpeg"})
+    assert plan("800 wide, jpg at quality 75", operation).output.quality == 75
+    asked = Known(output=image_pb2.OutputOptions(quality=50))
+    assert plan("800 wide, jpg at quality 75", operation, known=asked).output.quality == 50
+
+
+def test_a_crop_to_a_thing_is_a_crop_to_it() -> None:
+    edit = plan("crop to the face, square", ("crop", {"object": "face", "aspect": "1:1"})).steps[0].edit
+    assert edit.crop.subject and edit.crop.subject_aspect == "1:1" and edit.selection.label == "face"
+    assert plan("crop to the cat's face", ("crop", {"object": "cat's face"})).steps[0].edit.selection.label == "cat"
+
+
+def test_a_thing_that_cannot_be_found_by_name_is_the_subject_or_a_question() -> None:
+    made = plan("make the flower blue", ("color_correct", {"object": "flower", "color": "blue"}))
+    assert made.steps[0].edit.selection.subject and "“flower” cannot be found by name" in made.steps[0].reason
+    made = plan("take the lantern away", ("remove_object", {"object": "lantern"}))
+    assert made.route == v1.ROUTE_CLARIFY
+    assert made.clarification.options[0].plan.steps[0].edit.selection.label == "main subject"
+    made = plan("take the bottle away", ("remove_object", {"object": "bottle"}))
+    assert made.steps[0].edit.selection.label == "bottle"
+
+
+def test_effects_are_edits_and_not_drawn_things() -> None:
+    made = plan("add a drop shadow to the product", ("add_object", {"object": "drop shadow"}))
+    ground = made.steps[0].edit.replace_background
+    assert names(made) == ["replace_background"]
+    assert ground.shadow > 0 and ground.WhichOneof("background") == "blur_radius" and ground.blur_radius == 0
+    goal = "on white with a soft shadow"
+    both = plan(goal, ("replace_background", {"background": "white"}), ("add_object", {"object": "soft shadow"}))
+    assert names(both) == ["replace_background"] and both.steps[0].edit.replace_background.shadow > 0
+    made = plan("add a vignette", ("add_object", {"object": "vignette"}))
+    assert names(made) == ["color_correct"] and made.steps[0].edit.selection.invert
+
+
+def test_a_gradient_in_the_words_is_a_gradient() -> None:
+    goal = "gradient background from pink to purple behind the person"
+    ground = plan(goal, ("replace_background", {"background": "purple behind the person"})).steps[0].edit
+    ends = ground.replace_background.gradient
+    assert (ends.start_color, ends.end_color) == ("#ffc0cb", "#800080")
+
+
+def test_another_sky_fills_the_sky_and_nothing_else() -> None:
+    made = plan("replace the sky with a sunset", ("replace_object", {"object": "sky", "replacement": "sunset"}))
+    assert names(made) == ["generate", "composite"]
+    edit = made.steps[1].edit
+    assert edit.composite.stretch and edit.selection.label == "sky" and not edit.selection.invert
+
+
+def test_what_is_drawn_small_is_enlarged_with_detail_before_its_size() -> None:
+    slots: Slots = {"prompt": "a bicycle", "width": 512, "height": 512}
+    assert names(plan("a bicycle, 512x512", ("generate", slots), pictures=0)) == ["generate", "upscale", "resize"]
+    apart = plan("a bicycle, 64x64", ("generate", {"prompt": "a bicycle"}), ("resize", {"width": 64}), pictures=0)
+    assert names(apart) == ["generate", "resize"]
+
+
+def test_a_transparent_background_is_cut_out() -> None:
+    made = plan("a cart icon with transparent background", ("generate", {"prompt": "a cart icon"}), pictures=0)
+    assert names(made) == ["generate", "remove_background"]
+
+
+def test_a_size_is_not_brought_about_twice() -> None:
+    slots: Slots = {"platform": "youtube thumbnail", "aspect": "16:9"}
+    made = plan("a 16:9 youtube thumbnail", ("crop", slots), ("resize", {"platform": "youtube thumbnail"}))
+    assert names(made) == ["crop", "resize"]
+
+
+def test_colours_are_kept_where_the_goal_says_so() -> None:
+    slots: Slots = {"style": "watercolor"}
+    assert (
+        plan("as a watercolor but keep the colors", ("style_transfer", slots)).steps[0].edit.style_transfer.keep_colors
+    )
+    assert not plan("as a watercolor", ("style_transfer", slots)).steps[0].edit.style_transfer.keep_colors
