@@ -262,7 +262,8 @@ class AsyncClient(Calls):
         request = editor_pb2.AnalyzeImageRequest(
             image=await _image(image, "image"), kinds=[known[kind] for kind in wanted]
         )
-        return AnalyzeResult.from_message(await self.analyze_image(request, timeout=timeout))
+        answer = await self.analyze_image(request, timeout=timeout)
+        return AnalyzeResult.from_message(answer.analysis, answer.record)
 
     async def models(self, *, task: str = "", timeout: float | None = 10.0) -> tuple[ModelInfo, ...]:
         """The models of generator and editor."""

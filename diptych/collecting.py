@@ -4,6 +4,7 @@ from collections.abc import AsyncIterable, Sequence
 
 from diptych.errors import ClarificationNeeded, InternalError
 from diptych.events import OnEvent, PlanMade, StepFinished, StepPreview, StepProgress, StepStarted, event_from_message
+from diptych.findings import AnalyzeResult
 from diptych.plans import Plan
 from diptych.types import CreateResult, EditResult, Film, GenerateResult, Marking, Outcome, Picture, Record
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2, orchestrator_pb2
@@ -16,12 +17,16 @@ async def collect_goal(
     """What came of a goal. ClarificationNeeded when it ended in a question."""
     plan: Plan | None = None
     completed: orchestrator_pb2.GoalCompleted | None = None
+    findings: dict[str, AnalyzeResult] = {}
     async for response in responses:
         event = event_from_message(response.event)
         if isinstance(event, PlanMade):
             plan = event.plan
         if response.event.WhichOneof("event") == "completed":
             completed = response.event.completed
+        done = response.event.step_completed
+        if done.HasField("analysis"):
+            findings[done.step_id] = AnalyzeResult.from_message(done.analysis, done.records[0])
         if event is not None and on_event is not None:
             on_event(event)
     if plan is not None and plan.clarification is not None:
@@ -38,6 +43,7 @@ async def collect_goal(
         completed.timing.total.ToNanoseconds() / 1e9,
         completed.timing.compute.ToNanoseconds() / 1e9,
         tuple(Outcome.from_message(outcome) for outcome in completed.outcomes),
+        findings,
     )
 
 

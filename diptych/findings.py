@@ -99,9 +99,8 @@ class AnalyzeResult:
     record: Record
 
     @classmethod
-    def from_message(cls, response: editor_pb2.AnalyzeImageResponse) -> "AnalyzeResult":
-        """The findings in a message."""
-        found = response.analysis
+    def from_message(cls, found: editor_pb2.Analysis, record: image_pb2.StepRecord) -> "AnalyzeResult":
+        """The findings in a message, with the record of the look."""
         quality = Quality(found.quality.sharpness, found.quality.noise) if found.HasField("quality") else None
         return cls(
             found.width,
@@ -115,5 +114,5 @@ class AnalyzeResult:
             tuple(Detection.from_message(one) for one in found.text),
             dict(found.safety),
             Picture.from_message(found.depth) if found.HasField("depth") else None,
-            Record.from_message(response.record),
+            Record.from_message(record),
         )

@@ -124,7 +124,7 @@ def _named_in_chinese(label: str) -> tuple[str, ...]:
 
 def similar(label: str) -> list[str]:
     """At most five names that are known, in English, spelled like `label`; common ones when none is."""
-    return difflib.get_close_matches(label.lower(), _ENGLISH, n=5, cutoff=0.75) or [
+    return difflib.get_close_matches(label.lower(), _ENGLISH, n=5, cutoff=0.7) or [
         "person",
         "car",
         "dog",

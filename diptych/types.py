@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PilImage
 
+    from diptych.findings import AnalyzeResult
+
 FORMATS: Mapping[str, str] = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".avif": "AVIF"}
 
 
@@ -314,6 +316,7 @@ class CreateResult(Pictures):
     """What came of a goal. `total_seconds` minus `compute_seconds` is the orchestrator's own time.
 
     `outcomes`: one for each picture when several were treated each on its own; a failure of one leaves the others.
+    `findings`: what the steps that look found, by the id of the plan step.
     """
 
     films: tuple[Film, ...]
@@ -323,3 +326,4 @@ class CreateResult(Pictures):
     total_seconds: float
     compute_seconds: float
     outcomes: tuple[Outcome, ...] = ()
+    findings: Mapping[str, "AnalyzeResult"] = field(default_factory=dict)

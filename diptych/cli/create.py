@@ -7,6 +7,7 @@ import typer
 from diptych.cli import terminal
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
+from diptych.cli.findings import show_findings
 from diptych.cli.options import Address, AsJson, Conversation, Images, Output, Profile, Seed, Timeout, connect
 from diptych.types import CreateResult, Outcome
 
@@ -51,10 +52,15 @@ def create(
             plan=result.plan,
             seconds=seconds,
             outcomes=[outcome_json(outcome) for outcome in result.outcomes],
+            findings=result.findings,
         )
         terminal.print_json(fields, stderr=output == STDOUT)
         return
     out = terminal.console(stderr=output == STDOUT)
+    deciding = {condition.step_id for step in result.plan.message.steps for condition in step.only_if}
+    for step_id, found in result.findings.items():
+        if step_id not in deciding:
+            show_findings(out, found)
     terminal.show_records(out, result.records, result.marking)
     terminal.show_written(out, result, paths)
     for outcome in result.outcomes:

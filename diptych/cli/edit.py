@@ -9,6 +9,7 @@ from diptych.cli import terminal
 from diptych.cli.direct import open_direct
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
+from diptych.cli.findings import show_findings
 from diptych.cli.options import Address, AsJson, Timeout
 from diptych.client import Metadata
 from diptych.findings import AnalyzeResult
@@ -83,28 +84,4 @@ def analyze(file: File, json: AsJson = False, address: Address = None, timeout: 
     if json:
         terminal.print_json(found)
     else:
-        _show(found)
-
-
-def _show(found: AnalyzeResult) -> None:
-    rows = [("size", f"{found.width} x {found.height} px"), ("transparency", "yes" if found.has_transparency else "no")]
-    if light := found.lighting:
-        rows += [
-            ("exposure", f"{light.exposure:+.2f} stops from middle grey, {light.key} key"),
-            ("contrast", f"{light.contrast:.1f} (standard deviation of lightness)"),
-            ("clipped", f"{light.clipped_shadows:.1%} at black, {light.clipped_highlights:.1%} at white"),
-        ]
-        if light.color_temperature:
-            rows.append(("temperature", f"{light.color_temperature:.0f} K"))
-    if quality := found.quality:
-        rows += [("sharpness", f"{quality.sharpness:.1f}"), ("noise", f"{quality.noise:.2f} of 255")]
-    rows += [("colour", f"{one.color} {one.name} {one.fraction:.0%}") for one in found.palette]
-    for kind, things in (("face", found.faces), ("object", found.objects), ("text", found.text)):
-        for thing in things:
-            box = f"{thing.box.x}/{thing.box.y}/{thing.box.width}/{thing.box.height}"
-            rows.append((kind, f"{thing.label or kind} at {box} ({thing.score:.0%})"))
-    rows += [("safety", f"{name} {score:.0%}") for name, score in found.safety.items()]
-    models = ", ".join(f"{model.name} ({model.kind})" for model in found.record.models)
-    if models:
-        rows.append(("measured by", models))
-    terminal.show_table(terminal.console(), ("what", "value"), rows)
+        show_findings(terminal.console(), found)

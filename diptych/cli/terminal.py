@@ -128,6 +128,8 @@ def show_records(out: Console, records: Iterable[Record], marking: Marking) -> N
             (record.step_id, record.service, record.operation + effect, models, f"{record.total_seconds:.2f} s")
         )
     show_table(out, ("step", "service", "operation", "model (kind)", "time"), rows)
+    if marking.label == "UNSPECIFIED":  # nothing was made: there is nothing to mark
+        return
     because = f" (because of step {', '.join(marking.step_ids)})" if marking.step_ids else ""
     out.print(f"marking: {marking.label}{because}")
 

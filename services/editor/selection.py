@@ -74,7 +74,8 @@ async def resolve(request: SelectionRequest, pixels: Pixels, context: EditContex
     if request.label and not (found.score and found.mask.any()):
         raise InvalidRequest.single(
             f"{request.path}.label",
-            f"no {request.label} was found in this picture; name something else, or select by box, point or mask",
+            f"nothing called “{request.label}” was found in this picture; name something else, or select by box, point "
+            "or mask",
         )
     return found.mask
 

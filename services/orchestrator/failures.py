@@ -7,6 +7,7 @@ from diptych.errors import DiptychError, FieldViolation, InvalidRequest
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.plan import operation_of, service_of
 
+_PLACE = re.compile(r"^spec\.(?:operations\[\d+\]\.?)?")
 _OPERATION = re.compile(r"spec\.operations\[(\d+)\]")
 
 
@@ -31,13 +32,14 @@ def name_step(error: DiptychError, step: v1.PlanStep, pictures: Mapping[str, str
     error.metadata["service"] = service_of(step)
     if isinstance(error, InvalidRequest):
         error.violations = tuple(
-            FieldViolation(_renamed(fault.field, pictures), fault.description) for fault in error.violations
+            FieldViolation(_renamed(fault.field, step, pictures), fault.description) for fault in error.violations
         )
     return error
 
 
-def _renamed(field: str, pictures: Mapping[str, str]) -> str:
+def _renamed(field: str, step: v1.PlanStep, pictures: Mapping[str, str]) -> str:
+    """The caller's own picture, else the field below its plan step: requests to peers are not the caller's."""
     for theirs, ours in pictures.items():
         if field == theirs or field.startswith(f"{theirs}."):
             return ours + field.removeprefix(theirs)
-    return field
+    return f"step {step.id}: {_PLACE.sub('', field)}"

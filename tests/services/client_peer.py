@@ -65,6 +65,14 @@ async def fail(context: Any, error: errors.DiptychError) -> None:
     await context.abort_with_status(rpc_status.to_status(errors.to_status(error)))
 
 
+FOUND = editor_pb2.Analysis(
+    width=8,
+    height=6,
+    lighting=editor_pb2.Lighting(exposure=-1.5, key="low"),
+    palette=[editor_pb2.PaletteColor(color="#aa2030", name="dark red", fraction=0.75)],
+)
+
+
 class Peer(
     generator_pb2_grpc.GeneratorServiceServicer,
     editor_pb2_grpc.EditorServiceServicer,
@@ -165,9 +173,7 @@ class Peer(
 
     async def AnalyzeImage(self, request: Any, context: Any) -> Any:
         await self.take("", request, context)
-        found = editor_pb2.Analysis(width=8, height=6, lighting=editor_pb2.Lighting(exposure=-1.5, key="low"))
-        found.palette.add(color="#aa2030", name="dark red", fraction=0.75)
-        return editor_pb2.AnalyzeImageResponse(analysis=found, record=record("1", "editor", "analyze"))
+        return editor_pb2.AnalyzeImageResponse(analysis=FOUND, record=record("1", "editor", "analyze"))
 
     async def SelectRegion(self, request: Any, context: Any) -> Any:
         return editor_pb2.SelectRegionResponse(score=0.5)
@@ -195,6 +201,11 @@ class Peer(
             plan.clarification.question = "Which picture do you mean?"
             for label in ("The first", "A new one"):
                 plan.clarification.options.add(label=label, plan=orchestrator_pb2.Plan(digest=f"sha256:{label}"))
+            return plan
+        if "what" in goal.text:
+            plan.route = plan.reading.route = orchestrator_pb2.ROUTE_EDIT
+            step = plan.steps.add(id="1", service="editor", operation="analyze", inputs=[{"goal_image": 0}])
+            step.analyze.SetInParent()
             return plan
         plan.slots["scale"] = "4"
         plan.slots["object"] = "apple"
@@ -246,8 +257,11 @@ class Peer(
                 yield Event(progress=now)
             done = record(step.id, step.service, step.operation)
             completed.records.append(done)
-            yield Event(step_completed=orchestrator_pb2.StepCompleted(step_id=step.id, records=[done]))
-        if plan.steps:
+            ended = orchestrator_pb2.StepCompleted(step_id=step.id, records=[done])
+            if step.WhichOneof("action") == "analyze":
+                ended.analysis.CopyFrom(FOUND)
+            yield Event(step_completed=ended)
+        if any(step.WhichOneof("action") != "analyze" for step in plan.steps):
             completed.images.append(picture(1, request.goal.output if text else plan.output))
         completed.marking.marking = image_pb2.MARKING_PARTLY_GENERATED
         completed.marking.step_ids.append("1")

@@ -92,6 +92,14 @@ async def test_create_writes_the_picture_and_tells_who_made_it(diptych: Command)
     assert written == "wrote apple.png (8 x 6 px)"
 
 
+async def test_create_answers_a_question_about_a_picture(diptych: Command) -> None:
+    done = await diptych("create", "what is in it?", "--image", "in.png")
+    assert done.code == 0, done.err
+    assert "#aa2030 dark red 75%" in done.text and "wrote" not in done.text
+    found = json.loads((await diptych("create", "what is in it?", "--image", "in.png", "--json")).text)["findings"]
+    assert found["1"]["lighting"]["exposure"] == -1.5
+
+
 async def test_progress_is_plain_lines_where_there_is_no_terminal(diptych: Command) -> None:
     done = await diptych("create", "draw an apple", "-o", "apple.png")
     lines = done.err.splitlines()

@@ -66,7 +66,7 @@ async def test_the_sky_by_name_changes_alone_and_a_wall_is_none() -> None:
         assert np.array_equal(result[mask == 0], dusk[mask == 0])
         mask, response = await select(channel, real.astronaut(), label="sky")
         assert not mask.any() and response.score == 0
-        with pytest.raises(grpc.aio.AioRpcError, match="no sky was found"):
+        with pytest.raises(grpc.aio.AioRpcError, match="called “sky” was found"):
             await house.edit(channel, real.astronaut(), bound)
 
 
@@ -82,7 +82,7 @@ async def test_what_is_not_there_is_an_empty_mask_and_no_edit() -> None:
     error = from_status(status_pb2.Status.FromString(trailers["grpc-status-details-bin"]))  # type: ignore[arg-type]
     assert isinstance(error, InvalidRequest)
     assert [one.field for one in error.violations] == ["spec.operations[0].selection.label"]
-    assert "no bicycle was found" in error.message
+    assert "called “bicycle” was found" in error.message
 
 
 async def test_an_edit_stays_within_the_thing() -> None:

@@ -102,8 +102,8 @@ async def test_a_question_does_not_even_ask_for_models() -> None:
 
 async def test_what_is_nowhere_cannot_be_replaced(house: House) -> None:
     assert (await house.goal("replace_object:object=dog,replacement=cat", picture()))[-1].completed.images
-    with pytest.raises(Exception, match="'unicorn' is nowhere to be found") as raised:
-        await house.goal("replace_object:object=unicorn,replacement=cat", picture())
+    with pytest.raises(Exception, match="'giraffe' is nowhere to be found") as raised:
+        await house.goal("replace_object:object=giraffe,replacement=cat", picture())
     assert raised.value.reason == "NOTHING_SELECTED" and raised.value.metadata["step_id"] == "1"  # type: ignore[attr-defined]
 
 

@@ -59,7 +59,7 @@ async def test_what_a_service_cannot_do_names_the_step(house: House) -> None:
 async def test_violations_come_through_with_their_step(house: House) -> None:
     error = await failure(house, "enhance; then retouch", picture())
     assert isinstance(error, InvalidRequest) and blamed(error) == ("2", "retouch", "editor")
-    assert error.violations == (FieldViolation("spec.operations[1].retouch.skin", "too smooth"),)
+    assert error.violations == (FieldViolation("step 2: retouch.skin", "too smooth"),)
 
 
 async def test_a_bad_picture_is_named_as_the_caller_gave_it(house: House) -> None:
