@@ -123,6 +123,14 @@ class _AnchorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Anchor.ValueTy
     """Bottom left corner."""
     ANCHOR_BOTTOM_RIGHT: _Anchor.ValueType  # 5
     """Bottom right corner."""
+    ANCHOR_TOP: _Anchor.ValueType  # 6
+    """The middle of the top edge."""
+    ANCHOR_BOTTOM: _Anchor.ValueType  # 7
+    """The middle of the bottom edge."""
+    ANCHOR_LEFT: _Anchor.ValueType  # 8
+    """The middle of the left edge."""
+    ANCHOR_RIGHT: _Anchor.ValueType  # 9
+    """The middle of the right edge."""
 
 class Anchor(_Anchor, metaclass=_AnchorEnumTypeWrapper):
     """Where a picture is laid."""
@@ -139,6 +147,14 @@ ANCHOR_BOTTOM_LEFT: Anchor.ValueType  # 4
 """Bottom left corner."""
 ANCHOR_BOTTOM_RIGHT: Anchor.ValueType  # 5
 """Bottom right corner."""
+ANCHOR_TOP: Anchor.ValueType  # 6
+"""The middle of the top edge."""
+ANCHOR_BOTTOM: Anchor.ValueType  # 7
+"""The middle of the bottom edge."""
+ANCHOR_LEFT: Anchor.ValueType  # 8
+"""The middle of the left edge."""
+ANCHOR_RIGHT: Anchor.ValueType  # 9
+"""The middle of the right edge."""
 Global___Anchor: _TypeAlias = Anchor  # noqa: Y015
 
 class _AnalysisKind:
@@ -1184,7 +1200,7 @@ class Composite(_message.Message):
     shadow: _builtins.float
     """Soft shadow, 0 to 1. Default 0."""
     anchor: Global___Anchor.ValueType
-    """Where it goes, when no position is given: the middle, or a corner with a margin of 3 % of the shorter side. Default: the middle."""
+    """Where it goes, when no position is given: the middle, a corner or an edge, with a margin of 3 % of the shorter side. Default: the middle."""
     relative_width: _builtins.float
     """Width as a share of this picture's, more than 0, at most 1; the height follows. Not together with `scale`."""
     stretch: _builtins.bool
@@ -1243,6 +1259,55 @@ class Composite(_message.Message):
 Global___Composite: _TypeAlias = Composite  # noqa: Y015
 
 @_typing.final
+class WriteText(_message.Message):
+    """Writes words on the picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    COLOR_FIELD_NUMBER: _builtins.int
+    ANCHOR_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    OPACITY_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """What to write, 1 to 500 characters; a line break begins a new line. Required. Letters that the service's font lacks are refused."""
+    color: _builtins.str
+    """Of the letters, "#rrggbb". Default: white or black, whichever is read better where it stands."""
+    anchor: Global___Anchor.ValueType
+    """Where. Default: the middle."""
+    size: _builtins.float
+    """Height of a line as a share of the picture's height, more than 0, at most 1. Default: as large as reads well in the width."""
+    opacity: _builtins.float
+    """0 to 1. Default 1."""
+    background: _builtins.str
+    """A box behind the letters, "#rrggbb". Default: none, a soft shade that keeps them readable."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        color: _builtins.str = ...,
+        anchor: Global___Anchor.ValueType = ...,
+        size: _builtins.float | None = ...,
+        opacity: _builtins.float | None = ...,
+        background: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_opacity", b"_opacity", "_size", b"_size", "opacity", b"opacity", "size", b"size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_opacity", b"_opacity", "_size", b"_size", "anchor", b"anchor", "background", b"background", "color", b"color", "opacity", b"opacity", "size", b"size", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__opacity: _TypeAlias = _typing.Literal["opacity"]  # noqa: Y015
+    _WhichOneofArgType__opacity: _TypeAlias = _typing.Literal["_opacity", b"_opacity"]  # noqa: Y015
+    _WhichOneofReturnType__size: _TypeAlias = _typing.Literal["size"]  # noqa: Y015
+    _WhichOneofArgType__size: _TypeAlias = _typing.Literal["_size", b"_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__opacity) -> _WhichOneofReturnType__opacity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__size) -> _WhichOneofReturnType__size | None: ...
+
+Global___WriteText: _TypeAlias = WriteText  # noqa: Y015
+
+@_typing.final
 class Analyze(_message.Message):
     """Looks and passes the picture on unchanged; the findings are in the step record."""
 
@@ -1292,6 +1357,7 @@ class Operation(_message.Message):
     ROTATE_FIELD_NUMBER: _builtins.int
     COMPOSITE_FIELD_NUMBER: _builtins.int
     ANALYZE_FIELD_NUMBER: _builtins.int
+    WRITE_TEXT_FIELD_NUMBER: _builtins.int
     SELECTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def remove_background(self) -> Global___RemoveBackground:
@@ -1374,6 +1440,10 @@ class Operation(_message.Message):
         """Look."""
 
     @_builtins.property
+    def write_text(self) -> Global___WriteText:
+        """Words on it."""
+
+    @_builtins.property
     def selection(self) -> Global___Selection:
         """Only here. Default: everywhere. Refused by operations that change the size or the whole, but by a crop to `subject`."""
 
@@ -1400,13 +1470,14 @@ class Operation(_message.Message):
         rotate: Global___Rotate | None = ...,
         composite: Global___Composite | None = ...,
         analyze: Global___Analyze | None = ...,
+        write_text: Global___WriteText | None = ...,
         selection: Global___Selection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_object", b"add_object", "analyze", b"analyze", "blur_background", b"blur_background", "color_correct", b"color_correct", "composite", b"composite", "crop", b"crop", "deblur", b"deblur", "denoise", b"denoise", "enhance", b"enhance", "extend", b"extend", "match_style", b"match_style", "operation", b"operation", "remove_background", b"remove_background", "remove_object", b"remove_object", "replace_background", b"replace_background", "replace_object", b"replace_object", "resize", b"resize", "retouch", b"retouch", "rotate", b"rotate", "selection", b"selection", "style_transfer", b"style_transfer", "upscale", b"upscale"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_object", b"add_object", "analyze", b"analyze", "blur_background", b"blur_background", "color_correct", b"color_correct", "composite", b"composite", "crop", b"crop", "deblur", b"deblur", "denoise", b"denoise", "enhance", b"enhance", "extend", b"extend", "match_style", b"match_style", "operation", b"operation", "remove_background", b"remove_background", "remove_object", b"remove_object", "replace_background", b"replace_background", "replace_object", b"replace_object", "resize", b"resize", "retouch", b"retouch", "rotate", b"rotate", "selection", b"selection", "style_transfer", b"style_transfer", "upscale", b"upscale", "write_text", b"write_text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_object", b"add_object", "analyze", b"analyze", "blur_background", b"blur_background", "color_correct", b"color_correct", "composite", b"composite", "crop", b"crop", "deblur", b"deblur", "denoise", b"denoise", "enhance", b"enhance", "extend", b"extend", "match_style", b"match_style", "operation", b"operation", "remove_background", b"remove_background", "remove_object", b"remove_object", "replace_background", b"replace_background", "replace_object", b"replace_object", "resize", b"resize", "retouch", b"retouch", "rotate", b"rotate", "selection", b"selection", "style_transfer", b"style_transfer", "upscale", b"upscale"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_object", b"add_object", "analyze", b"analyze", "blur_background", b"blur_background", "color_correct", b"color_correct", "composite", b"composite", "crop", b"crop", "deblur", b"deblur", "denoise", b"denoise", "enhance", b"enhance", "extend", b"extend", "match_style", b"match_style", "operation", b"operation", "remove_background", b"remove_background", "remove_object", b"remove_object", "replace_background", b"replace_background", "replace_object", b"replace_object", "resize", b"resize", "retouch", b"retouch", "rotate", b"rotate", "selection", b"selection", "style_transfer", b"style_transfer", "upscale", b"upscale", "write_text", b"write_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["remove_background", "replace_background", "blur_background", "enhance", "denoise", "deblur", "upscale", "color_correct", "retouch", "remove_object", "replace_object", "add_object", "style_transfer", "match_style", "crop", "resize", "extend", "rotate", "composite", "analyze"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["remove_background", "replace_background", "blur_background", "enhance", "denoise", "deblur", "upscale", "color_correct", "retouch", "remove_object", "replace_object", "add_object", "style_transfer", "match_style", "crop", "resize", "extend", "rotate", "composite", "analyze", "write_text"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 

@@ -91,7 +91,7 @@ def _operations(goal: str, read: Sequence[IntendedOperation], num_images: int) -
     found = _as_walk(goal, read) if not num_images else read
     found = _with_shadow(_laid_on_a_ground(found, num_images), num_images)
     detailed = [part for one in found for part in _RULES.get(one.name, _as_it_is)(one, one.clause or goal, num_images)]
-    detailed = _without_echoes(detailed)
+    detailed = _without_echoes(_written_not_drawn(detailed))
     quality = shares.of_quality(goal)
     if detailed and quality is not None:
         detailed[-1] = _with(detailed[-1], quality=quality)
@@ -177,8 +177,9 @@ def _added(operation: IntendedOperation, text: str, num_images: int) -> list[Int
     thing = str(operation.slots.get("object", ""))
     if (room := sides.border_said(thing, text)) is not None and num_images:
         return [replace(operation, name="extend", slots=MappingProxyType(dict(room)))]
-    if operation.slots.get("text"):
-        return [operation]
+    if words := str(operation.slots.get("text", "")) or overlays.unquoted(text):
+        operation = _with(operation, text=words)
+        return [_with(_without(operation, "object", "position"), "write_text", **overlays.lettered(text, words))]
     if num_images and _VIGNETTE.match(thing):
         return [replace(operation, name="color_correct", slots=_VIGNETTE_SLOTS)]
     placed = overlays.laid(text)
@@ -251,6 +252,20 @@ def _with_shadow(read: Sequence[IntendedOperation], num_images: int) -> list[Int
         replace(
             added, name="replace_background", slots=MappingProxyType({"shadow": _SHADOW_STRENGTH, "own_ground": 1})
         ),
+    ]
+
+
+def _written_not_drawn(operations: Sequence[IntendedOperation]) -> list[IntendedOperation]:
+    """What is written on a picture is no part of what is drawn, and no thing to be given a colour."""
+    written = next((str(one.slots["text"]) for one in operations if one.name == "write_text"), "")
+    if not written:
+        return list(operations)
+    kept = [one for one in operations if one.name != "color_correct" or written not in str(one.slots.get("object", ""))]
+    return [
+        _with(one, prompt=overlays.without_words(str(one.slots["prompt"]), written))
+        if one.name == "generate" and one.slots.get("prompt")
+        else one
+        for one in kept
     ]
 
 

@@ -12,7 +12,7 @@ from services.orchestrator.conditions import Bound, bound_of
 from services.orchestrator.fills import NOT_INSIDE, fill_of
 from services.orchestrator.known import Known
 from services.orchestrator.model_choice import Choice, bare_prompt, content_kind, drawing_model
-from services.orchestrator.plan import action_of, operation_of
+from services.orchestrator.plan import action_of, operation_of, unchanged
 from services.orchestrator.wanted import Wanted
 from services.orchestrator.wording import reason_for
 
@@ -64,11 +64,6 @@ def pair_of(operation: Wanted, num_images: int) -> tuple[int, int]:
     if source is None or source == target:
         source = 1 if target == 0 else 0
     return target, source
-
-
-def unchanged() -> editor_pb2.Operation:
-    """The edit that passes a picture on as it is, so that it is written anew; it looks at the light alone."""
-    return editor_pb2.Operation(analyze=editor_pb2.Analyze(kinds=[editor_pb2.ANALYSIS_KIND_LIGHTING]))
 
 
 @dataclass
@@ -277,13 +272,12 @@ class Draft:
 
     def _drawn_for(self, operation: Wanted) -> Input:
         """The picture that the operation describes in words; the same words are drawn once."""
-        said, text = fill.words(operation.slots, SECOND_PICTURE[operation.name]), fill.words(operation.slots, "text")
-        described = f'the words "{text}"' if text else said
-        prompt = fill.clipped(described or operation.clause.strip() or self.goal)
+        said = fill.words(operation.slots, SECOND_PICTURE[operation.name])
+        prompt = fill.clipped(said or operation.clause.strip() or self.goal)
         if prompt not in self._drawn:
             step = v1.PlanStep(generate=generator_pb2.GenerationSpec(prompt=prompt))
             drawn = self.add(operation, step, [])
-            if (operation.name in _THINGS or operation.slots.get("anchor")) and not text:
+            if operation.name in _THINGS or operation.slots.get("anchor"):
                 drawn = self.add(operation, v1.PlanStep(edit=fill.edit("remove_background", {})), [drawn])
             self._drawn[prompt] = drawn
         return self._drawn[prompt]

@@ -35,6 +35,7 @@ _RANK = {
     "crop": 74,
     "resize": 76,
     "composite": 80,
+    "write_text": 82,
     "animate": 90,
 }
 _REPAIRS = frozenset({"denoise", "deblur", "remove_object", "replace_object", "retouch"})

@@ -15,7 +15,7 @@ from diptych.serving.context import find_request, remaining_seconds
 from diptych.v1 import editor_pb2, generator_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.failures import failing_step, name_step
-from services.orchestrator.plan import action_of
+from services.orchestrator.plan import action_of, unchanged
 from services.orchestrator.watch import StepWatch
 
 Image = image_pb2.Image
@@ -155,7 +155,7 @@ class Peers:
         for index, (watch, given) in enumerate(zip(order.watches, order.pictures, strict=True)):
             operation = spec.operations.add()
             if index in order.passed_on:
-                operation.analyze.SetInParent()
+                operation.CopyFrom(unchanged())
                 continue
             operation.CopyFrom(watch.step.edit)
             # The first step's first picture is the request's; later steps take theirs from the edit before.

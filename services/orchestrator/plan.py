@@ -8,6 +8,7 @@ pictures   steps whose result is one: all but those that look and those that fil
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from diptych.v1 import editor_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 
 GENERATOR = "generator"
@@ -82,3 +83,8 @@ def seal(plan: v1.Plan) -> v1.Plan:
     plan.route = route_of(plan.steps)
     plan.digest = digest_of(plan)
     return plan
+
+
+def unchanged() -> editor_pb2.Operation:
+    """The edit that passes a picture on as it is, so that it is written anew; it looks at the light alone."""
+    return editor_pb2.Operation(analyze=editor_pb2.Analyze(kinds=[editor_pb2.ANALYSIS_KIND_LIGHTING]))

@@ -24,6 +24,7 @@ _DIRECTIONS: dict[str, tuple[str, ...]] = {"left": ("left",), "right": ("right",
 _DIRECTIONS |= {"top": ("top",), "bottom": ("bottom",), "horizontal": ("left", "right"), "vertical": ("top", "bottom")}
 _DIRECTIONS |= {"all": ("left", "top", "right", "bottom")}
 _MOST_FEATHER = 200.0
+_MOST_CHARACTERS = 500
 _AIMED = frozenset({"color_correct", "crop", "remove_object", "replace_object"})
 # Around a face a portrait needs room; of other things the service's own default holds.
 _FACE_MARGIN = 0.5
@@ -315,6 +316,18 @@ def _composite(operation: editor.Operation, slots: Slots) -> None:
         laid.opacity = opacity
 
 
+def _write_text(operation: editor.Operation, slots: Slots) -> None:
+    written = operation.write_text
+    written.text = words(slots, "text")[:_MOST_CHARACTERS]
+    written.color, written.background = words(slots, "color"), words(slots, "background")
+    if anchor := words(slots, "anchor"):
+        written.anchor = editor.Anchor.Value(f"ANCHOR_{anchor.upper()}")
+    if (size := number(slots, "size", 0.01, 1)) is not None:
+        written.size = size
+    if (opacity := number(slots, "opacity", 0, 1)) is not None:
+        written.opacity = opacity
+
+
 def _rotate(operation: editor.Operation, slots: Slots) -> None:
     angle, direction = number(slots, "angle", -360, 360), words(slots, "direction").lower()
     values = operation.rotate
@@ -347,4 +360,5 @@ _FILLERS: dict[str, Callable[[editor.Operation, Slots], None]] = {
     "extend": _extend,
     "rotate": _rotate,
     "composite": _composite,
+    "write_text": _write_text,
 }

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.conversations import Turn
-from services.orchestrator.drafting import unchanged
 from services.orchestrator.followup import FollowUp, intended
 from services.orchestrator.intent import Intent
 from services.orchestrator.known import Known
-from services.orchestrator.plan import seal
+from services.orchestrator.plan import seal, unchanged
 from services.orchestrator.planner import plan_goal, written
 
 

@@ -32,6 +32,7 @@ _DOES = {
     "rotate": "Turns or mirrors it",
     "composite": "Lays one picture over the other",
     "analyze": "Looks at the picture",
+    "write_text": "Writes the words on it",
 }
 _OPTION = {
     "generate": "draw a new picture",
@@ -57,6 +58,7 @@ _OPTION = {
     "extend": "give it more room",
     "rotate": "turn it",
     "analyze": "describe it",
+    "write_text": "write words on it",
 }
 # The same with details; the first whose details the goal names is taken.
 _DETAILED = (
@@ -68,7 +70,7 @@ _DETAILED = (
     ("color_correct", "correct the colours of “{object}”"),
     ("remove_object", "remove “{object}” from it"),
     ("replace_object", "put “{replacement}” in the place of “{object}”"),
-    ("add_object", "write “{text}” on it"),
+    ("write_text", "write “{text}” on it"),
     ("add_object", "add “{object}” to it"),
     ("style_transfer", "paint it as “{style}”"),
     ("crop", "crop it to {aspect}"),

@@ -35,6 +35,7 @@ EDITOR_OPERATIONS = [
     "rotate",
     "composite",
     "analyze",
+    "write_text",
 ]
 
 

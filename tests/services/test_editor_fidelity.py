@@ -45,10 +45,11 @@ SAMPLES: dict[str, dict[str, object]] = {
     "rotate": {"angle": 20.0},
     "composite": {"overlay": CUT_OUT, "shadow": 0.5},
     "analyze": {},
+    "write_text": {"text": "Sale"},
 }
 # Faces are found by networks that no toy stands in for: test_editor_retouch.py holds the same for a real face.
 TRIED = sorted(set(EDITS) - {"retouch"})
-SELECTABLE = [name for name in TRIED if EDITS[name].selectable]
+SELECTABLE = [name for name in TRIED if EDITS[name].selectable(getattr(house.operation(name, **SAMPLES[name]), name))]
 
 
 def test_every_operation_that_is_served_is_asked_for_here() -> None:

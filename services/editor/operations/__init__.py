@@ -28,6 +28,7 @@ from services.editor.operations import (
     rotate,
     style_transfer,
     upscale,
+    write_text,
 )
 from services.editor.reach import Reach
 
@@ -80,5 +81,6 @@ EDITS = {
         Edit("extend", extend.read, extend.apply),
         Edit("rotate", rotate.read, rotate.apply),
         Edit("analyze", analyze.read, analyze.apply),
+        Edit("write_text", write_text.read, write_text.apply, selectable=_always),
     )
 }

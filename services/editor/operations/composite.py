@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2, image_pb2
+from services.editor.anchors import anchored
 from services.editor.context import EditContext
 from services.editor.faults import Faults
 from services.editor.placing import Look, lay_over
@@ -13,14 +14,6 @@ from services.editor.selection import blend
 
 _MOST_SCALE = 8.0
 _MOST_FEATHER = 200.0
-# Between an overlay in a corner and the edges, as a share of the shorter side.
-_MARGIN = 0.03
-_CORNERS = {
-    editor_pb2.ANCHOR_TOP_LEFT: (False, False),
-    editor_pb2.ANCHOR_TOP_RIGHT: (True, False),
-    editor_pb2.ANCHOR_BOTTOM_LEFT: (False, True),
-    editor_pb2.ANCHOR_BOTTOM_RIGHT: (True, True),
-}
 
 
 @dataclass(frozen=True)
@@ -48,12 +41,7 @@ class Parameters:
         """Left and top of an overlay of `size`."""
         if self.position is not None:
             return self.position
-        room = base.shape[1] - size[0], base.shape[0] - size[1]
-        if self.anchor not in _CORNERS:
-            return room[0] // 2, room[1] // 2
-        margin = round(_MARGIN * min(base.shape[:2]))
-        right, bottom = _CORNERS[editor_pb2.Anchor.ValueType(self.anchor)]
-        return (room[0] - margin if right else margin), (room[1] - margin if bottom else margin)
+        return anchored(self.anchor, size, base)
 
 
 def read(message: editor_pb2.Composite, faults: Faults) -> Parameters:

@@ -228,3 +228,34 @@ def test_colours_are_kept_where_the_goal_says_so() -> None:
         plan("as a watercolor but keep the colors", ("style_transfer", slots)).steps[0].edit.style_transfer.keep_colors
     )
     assert not plan("as a watercolor", ("style_transfer", slots)).steps[0].edit.style_transfer.keep_colors
+
+
+@pytest.mark.parametrize(
+    ("goal", "said", "wanted"),
+    [
+        ('add the text "SALE -50%" on top', "SALE -50%", editor.WriteText(text="SALE -50%", anchor=editor.ANCHOR_TOP)),
+        (
+            'put the words "Grand Opening" in big red letters in the center',
+            "Grand Opening",
+            editor.WriteText(text="Grand Opening", color="#ff0000", size=0.2, anchor=editor.ANCHOR_CENTER),
+        ),
+        (
+            'a caption "Top deal" on a black bar in the bottom left',
+            "Top deal",
+            editor.WriteText(text="Top deal", background="#000000", anchor=editor.ANCHOR_BOTTOM_LEFT),
+        ),
+        ("write Happy Birthday on it", "", editor.WriteText(text="Happy Birthday")),
+    ],
+)
+def test_words_are_written_and_not_drawn(goal: str, said: str, wanted: editor.WriteText) -> None:
+    made = plan(goal, ("add_object", {"object": "text", "text": said} if said else {"object": "Happy"}))
+    assert [step.edit.write_text for step in made.steps] == [wanted]
+
+
+def test_what_is_written_is_no_part_of_what_is_drawn() -> None:
+    goal = 'draw a smiling sun and write "Good morning" below it'
+    prompt = 'a smiling sun and write "Good morning" below'
+    made = plan(goal, ("generate", {"prompt": prompt}), ("add_object", {"text": "Good morning"}), pictures=0)
+    assert names(made) == ["generate", "write_text"]
+    assert made.steps[0].generate.prompt == "a smiling sun"
+    assert made.steps[1].edit.write_text.anchor == editor.ANCHOR_BOTTOM
