@@ -71,6 +71,7 @@ PIECES = (
     Piece("mirror", "coffee", "extend:aspect=21:9", "more canvas, mirrored"),
     Piece("level", "tilted camera", "rotate:straighten", "turned by 5 degrees here, found and levelled"),
     Piece("collage", "china", "composite:overlay=@dahlia,position=470/20,scale=0.45,shadow=0.6", "laid over, shadow"),
+    Piece("text", "coffee", "write_text:text=Espresso time,anchor=top", "words, where they are read well"),
     Piece("analyze", "china", "analyze", "looks, and passes on"),
 )
 

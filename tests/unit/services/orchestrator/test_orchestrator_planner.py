@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.clarify import not_found_by_name
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent, Reading
 from services.orchestrator.known import Known
 from services.orchestrator.plan import digest_of
@@ -263,7 +264,9 @@ def test_any_reading_becomes_a_plan_that_runs_or_a_question(
 ) -> None:
     plan = plan_goal(goal, wanted(*operations), num_images)
     if plan.route == v1.ROUTE_CLARIFY:
-        assert not num_images and 2 <= len(plan.clarification.options) <= 4
+        unseen = not_found_by_name(wanted(*operations).operations)
+        assert (not num_images or unseen) and 2 <= len(plan.clarification.options) <= 4
+        assert all(plan_faults(one.plan, max(num_images, 1)) == [] for one in plan.clarification.options)
         return
     assert plan_faults(plan, num_images) == []
     assert all(step.reason and step.service and step.operation for step in plan.steps)
