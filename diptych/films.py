@@ -11,6 +11,9 @@ MP4 needs PyAV, the extra `film`: its package holds x264, which is GPL (docs/adr
 import io
 import struct
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +60,8 @@ def film_size(width: int, height: int, format: Format) -> tuple[int, int]:
 
 
 class FilmWriter:
-    """A film being written. Leave its `with` block early, and all that was written is gone at once."""
+    """A film being written. Leave its `with` block early, and all that was written is gone at once; while another
+    thread writes, as soon as that is done."""
 
     def __init__(self, width: int, height: int, *, frames_per_second: float, format: Format) -> None:
         self._format = resolve_format(format)
@@ -65,6 +69,9 @@ class FilmWriter:
         self._size = film_size(width, height, self._format)
         self._fps = frames_per_second
         self._count = 0
+        # An encoder that is closed under a frame takes the process with it.
+        self._writing = threading.Lock()
+        self._left = False
         self._file: _File = (_Webp if self._format == _WEBP else _Mp4)(self._size, frames_per_second)
 
     def __enter__(self) -> Self:
@@ -73,15 +80,17 @@ class FilmWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._left = True
+        self._close_if_left()
 
     def add(self, frame: Pixels) -> None:
         """Encodes the next frame, (height, width, 3|4) uint8 sRGB; MP4 lays alpha on white."""
         if frame.shape[:2] != self._given or frame.shape[2] not in (3, 4):
             raise ValueError(f"a frame is {frame.shape}, the film {self._given}")
         width, height = self._size
-        self._file.add(np.ascontiguousarray(frame[:height, :width]))
-        self._count += 1
+        with self._written() as file:
+            file.add(np.ascontiguousarray(frame[:height, :width]))
+            self._count += 1
 
     @property
     def num_bytes(self) -> int:
@@ -93,14 +102,35 @@ class FilmWriter:
         if not self._count:
             raise ValueError("a film needs at least one frame")
         width, height = self._size
+        with self._written() as file:
+            content = file.finish()
         return image_pb2.Video(
-            content=self._file.finish(),
+            content=content,
             format=self._format,
             width=width,
             height=height,
             num_frames=self._count,
             frames_per_second=self._fps,
         )
+
+    @contextmanager
+    def _written(self) -> Iterator["_File"]:
+        """The file, for one who writes at a time. ValueError after the `with` block."""
+        try:
+            with self._writing:
+                if self._left:
+                    raise ValueError("the film was left")
+                yield self._file
+        finally:
+            self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        # Who finds somebody writing leaves it to them: they look here when they are done.
+        if self._left and self._writing.acquire(blocking=False):
+            try:
+                self._file.close()
+            finally:
+                self._writing.release()
 
 
 class _File(Protocol):

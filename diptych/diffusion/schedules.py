@@ -101,12 +101,13 @@ class NoiseSchedule:
 
     @property
     def sigma(self) -> float:
-        """Noise level of the latents now, 1 (noise alone) to 0 (clean)."""
-        if self.finished:
+        """Noise level of the latents now, 1 (noise alone) to 0 (clean). From any thread, while steps are taken too."""
+        index = self.step_index  # Once: between two looks the last step may be taken.
+        if index >= self.num_steps:
             return 0.0
         if self._flow:
-            return float(self._scheduler.sigmas[self._begin + self.step_index])
-        return math.sqrt(1 - self._signal())
+            return float(self._scheduler.sigmas[self._begin + index])
+        return math.sqrt(1 - self._signal(index))
 
     @property
     def timestep(self) -> float:
@@ -144,7 +145,7 @@ class NoiseSchedule:
     @property
     def level(self) -> float:
         """What `estimate` has to know of this step: sigma, or the part of the signal in the latents' variance."""
-        return self.sigma if self._flow else self._signal()
+        return self.sigma if self._flow else self._signal(self.step_index)
 
     def estimate(self, prediction: Array, scaled: Array, level: float) -> Array:
         """(C, h, w) float32: the clean latents that the denoiser's `prediction` points at, from what it saw and the
@@ -173,15 +174,15 @@ class NoiseSchedule:
         self.step_index += 1
         return _array(moved[0][0])
 
-    def _signal(self) -> float:
-        """Part of the clean latents' variance in the latents now (alpha bar), 0 to 1."""
-        scheduler, index = self._scheduler, self._begin + self.step_index
+    def _signal(self, index: int) -> float:
+        """Part of the clean latents' variance in the latents at a step (alpha bar), 0 to 1."""
+        scheduler = self._scheduler
         between = getattr(scheduler, "sigmas_interpol", None)
         if between is not None and not scheduler.state_in_first_order:
-            return _signal_at(float(between[index]))
+            return _signal_at(float(between[self._begin + index]))
         if hasattr(scheduler, "sigmas"):
-            return _signal_at(float(scheduler.sigmas[index]))
-        return float(scheduler.alphas_cumprod[int(self.timestep)])
+            return _signal_at(float(scheduler.sigmas[self._begin + index]))
+        return float(scheduler.alphas_cumprod[int(self._timesteps[index])])
 
 
 def _signal_at(sigma: float) -> float:

@@ -18,7 +18,7 @@ class WeightedText:
 def read_weights(prompt: str) -> WeightedText:
     """The prompt's words and their weights.
 
-    `(words:1.3)` weighs what stands in it, 0 to 10; weights inside one another multiply. Brackets without a number
+    `(words:1.3)` weighs what stands in it, 0 to 10; weights inside one another multiply, up to 10. Brackets without a number
     are plain text, and so are `\\(` and `\\)` where a weight would be read otherwise.
     """
     if ":" not in prompt or "(" not in prompt:
@@ -31,9 +31,9 @@ def read_weights(prompt: str) -> WeightedText:
         content = piece.group()
         if piece.group(1) is not None and opened:
             start = opened.pop()
-            weight = min(float(piece.group(1)), _MOST_WEIGHT)
+            weight = float(piece.group(1))
             del text[start], weights[start]  # The opening bracket is a mark after all.
-            weights[start:] = [one * weight for one in weights[start:]]
+            weights[start:] = [min(one * weight, _MOST_WEIGHT) for one in weights[start:]]
             weighted = True
             continue
         if content == "(":

@@ -7,7 +7,7 @@ others begin. (Shortest remaining processing time first gives the least mean lat
 """
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -87,12 +87,11 @@ def choose(places: Sequence[Place[R]], pace: Pace, *, max_rows: int, now: float)
 
     `places` in order of arrival. Earliest deadline first among those that would else miss theirs, then by work and age.
     """
-    expired = tuple(place for place in places if place.deadline is not None and place.deadline <= now)
-    staying = [place for place in places if place not in expired] if expired else places
+    expired, staying = _parted(places, lambda place: place.deadline is not None and place.deadline <= now)
     if not staying:
-        return Choice(expired, ())
+        return Choice(tuple(expired), ())
     order = in_order(staying, pace, now=now)
-    return Choice(expired, tuple(taken(order, pace, max_rows=max_rows)))
+    return Choice(tuple(expired), tuple(taken(order, pace, max_rows=max_rows)))
 
 
 def taken(order: Sequence[Place[R]], pace: Pace, *, max_rows: int) -> list[Place[R]]:
@@ -115,14 +114,21 @@ def in_order(places: Sequence[Place[R]], pace: Pace, *, now: float) -> list[Plac
     """`places` in the order in which they would be served if nobody else came."""
     left = _work_left(places, pace)
     ordinary = sorted(places, key=lambda place: left[place.group] + AGING * place.arrived)
-    hurried = [place for place in ordinary if _must_hurry(place, left[place.group], now)]
-    if not hurried:
-        return ordinary
+    hurried, others = _parted(ordinary, lambda place: _must_hurry(place, left[place.group], now))
     hurried.sort(key=lambda place: place.deadline or 0.0)
-    others = [place for place in ordinary if place not in hurried]
-    if others and now - others[0].idle_since > PATIENCE:
+    if hurried and others and now - others[0].idle_since > PATIENCE:
         return [others[0], *hurried, *others[1:]]
     return [*hurried, *others]
+
+
+def _parted(
+    places: Sequence[Place[R]], belongs: Callable[[Place[R]], bool]
+) -> tuple[list[Place[R]], list[Place[R]]]:
+    """Those that belong, and the others, in their order."""
+    parts: tuple[list[Place[R]], list[Place[R]]] = [], []
+    for place in places:
+        parts[0 if belongs(place) else 1].append(place)
+    return parts
 
 
 def _work_left(places: Sequence[Place[R]], pace: Pace) -> dict[Hashable, float]:

@@ -37,11 +37,13 @@ _FORECAST_SECONDS = 0.5
 class RowStepped(Generic[R]):
     """`row` has had `step` steps (counted from 1). The row itself may be further by the time this is read.
 
-    `remaining`: seconds until its last step if nobody else comes, None until that can be told.
+    `at`: when the step was over, monotonic seconds. `remaining`: seconds from then until its last step if nobody else
+    comes, None until that can be told.
     """
 
     row: R
     step: int
+    at: float
     remaining: float | None = None
 
 
@@ -75,8 +77,8 @@ class _Submission(Generic[R]):
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
 
-    def stepped(self, step: "_Step[R]", remaining: float | None) -> None:
-        self._events.append(RowStepped(step.place.row, step.number, remaining))
+    def stepped(self, step: "_Step[R]", at: float, remaining: float | None) -> None:
+        self._events.append(RowStepped(step.place.row, step.number, at, remaining))
         if step.finished:
             self.live.discard(step.place)
         self._changed.set()
@@ -108,6 +110,7 @@ class _Call(Generic[R]):
     waited: dict[Place[R], float] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
+    ended: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class ContinuousBatcher(Generic[R]):
         self._places: list[Place[R]] = []
         self._owner: dict[Place[R], _Submission[R]] = {}
         self._booked: dict[Booking, None] = {}
-        self._ends: dict[Place[Any], float] = {}
+        self._ends: dict[Place[Any], float] | None = {}  # None when the last forecast could not tell.
         self._ends_told = float("-inf")
         self._calls: Overlap[_Call[R]] = Overlap(worker, self._step, trim=self._trimmed, ended=self._ended)
         self._planning = False
@@ -296,10 +299,10 @@ class ContinuousBatcher(Generic[R]):
         try:
             self._step_rows([place.row for place in call.places])
         finally:
-            ended = self._clock()
-            call.seconds = ended - began
+            call.ended = self._clock()
+            call.seconds = call.ended - began
             for place in call.places:
-                place.idle_since = ended
+                place.idle_since = call.ended
 
     def _trimmed(self, call: _Call[R]) -> _Call[R] | None:
         """A planned call without those who have left, finished or run out of time; on the worker's thread."""
@@ -319,9 +322,9 @@ class ContinuousBatcher(Generic[R]):
             try:
                 self._plan()
             finally:
-                now = self._clock()
+                at = ended.call.ended
                 for step in steps:
-                    step.owner.stepped(step, 0.0 if step.finished else self._remaining(step.place, now))
+                    step.owner.stepped(step, at, 0.0 if step.finished else self._remaining(step.place, at))
             self._telemetry.rows_running(self.rows_running)
             self._telemetry.waiting("batch", self.rows_waiting)
 
@@ -344,7 +347,7 @@ class ContinuousBatcher(Generic[R]):
         for step in steps:
             if step.finished:
                 self._places.remove(step.place)
-                del self._owner[step.place]
+                self._forget(step.place)
         return steps
 
     def _count(self, call: _Call[R]) -> None:
@@ -360,14 +363,15 @@ class ContinuousBatcher(Generic[R]):
             if owner.request is not None:
                 owner.request.clock.compute_seconds += call.seconds
 
-    def _remaining(self, place: Place[R], now: float) -> float | None:
-        """Seconds until the row's last step."""
-        if place not in self._ends or now - self._ends_told > _FORECAST_SECONDS:
+    def _remaining(self, place: Place[R], at: float) -> float | None:
+        """Seconds from `at` until the row's last step."""
+        now = self._clock()
+        if now - self._ends_told > _FORECAST_SECONDS or (self._ends is not None and place not in self._ends):
             forecast = self._forecast((), now)
-            self._ends = {one: now + end for one, end in (forecast or {}).items()}
+            self._ends = None if forecast is None else {one: now + end for one, end in forecast.items()}
             self._ends_told = now
-        end = self._ends.get(place)
-        return None if end is None else max(0.0, end - now)
+        end = (self._ends or {}).get(place)
+        return None if end is None else max(0.0, end - at)
 
     def _fail(self, submission: _Submission[R], error: BaseException) -> None:
         self._remove(submission)
@@ -378,7 +382,12 @@ class ContinuousBatcher(Generic[R]):
         if not submission.live:
             return
         for place in submission.live:
-            self._owner.pop(place, None)
+            self._forget(place)
         self._places = [place for place in self._places if place not in submission.live]
         submission.live.clear()
         self._plan_soon()
+
+    def _forget(self, place: Place[R]) -> None:
+        self._owner.pop(place, None)
+        if self._ends is not None:
+            self._ends.pop(place, None)

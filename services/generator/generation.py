@@ -97,12 +97,12 @@ class _Pace:
         self._first: dict[ModelRow, float] = {}
 
     def progress(self, event: RowStepped[ModelRow]) -> generator_pb2.GenerationProgress:
-        now = time.monotonic()
         row, step = event.row, event.step
-        elapsed = now - self._first.setdefault(row, now)
+        elapsed = event.at - self._first.setdefault(row, event.at)
         progress = generator_pb2.GenerationProgress(index=self._index[row], step=step, num_steps=row.num_steps)
         if elapsed > 0:
             progress.steps_per_second = (step - 1) / elapsed
         if event.remaining is not None:
-            progress.remaining.CopyFrom(seconds(event.remaining))
+            since = time.monotonic() - event.at  # Others of this order may have been finished and sent meanwhile.
+            progress.remaining.CopyFrom(seconds(max(0.0, event.remaining - since)))
         return progress

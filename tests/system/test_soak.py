@@ -90,7 +90,7 @@ class Callers:
                 keyframes=[v1.LatentKeyframe(prompt=prompt) for prompt in PROMPTS[:2]],
                 num_inference_steps=2,
                 duration=Duration(seconds=4),
-                format=image_pb2.VIDEO_FORMAT_WEBP,
+                format=chance.choice([image_pb2.VIDEO_FORMAT_MP4, image_pb2.VIDEO_FORMAT_WEBP]),
             )
             stream = self.client.stream_animate_latents(walk, timeout=900)
         else:

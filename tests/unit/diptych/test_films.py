@@ -1,6 +1,7 @@
 """Films are what they say, read back by another program's reader."""
 
 import io
+import threading
 
 import av
 import numpy as np
@@ -101,6 +102,34 @@ def test_a_film_left_early_leaves_nothing(format: int, tmp_path, monkeypatch) ->
     with FilmWriter(48, 32, frames_per_second=24, format=format) as film:
         film.add(_flat((1, 2, 3)))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", [MP4, WEBP])
+def test_a_film_left_while_a_frame_is_written_ends_after_it(format: int, tmp_path, monkeypatch) -> None:
+    """An encoder closed under a frame takes the process with it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    begun, go, closed = threading.Event(), threading.Event(), []
+    with FilmWriter(48, 32, frames_per_second=24, format=format) as film:
+        add, close = film._file.add, film._file.close
+
+        def slow(frame: np.ndarray) -> None:
+            begun.set()
+            assert go.wait(20)
+            assert not closed
+            add(frame)
+
+        monkeypatch.setattr(film._file, "add", slow)
+        monkeypatch.setattr(film._file, "close", lambda: (closed.append(True), close()))
+        writer = threading.Thread(target=film.add, args=(_flat((1, 2, 3)),))
+        writer.start()
+        assert begun.wait(20)
+    assert not closed
+    go.set()
+    writer.join(20)
+    assert closed
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="left"):
+        film.add(_flat((1, 2, 3)))
 
 
 def test_a_frame_of_another_size_is_a_mistake() -> None:

@@ -1,5 +1,7 @@
 """Walks from noise to clean latents."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,27 @@ def test_the_true_noise_points_at_the_clean_latents_even_later(name: str) -> Non
         latents = walk.step(NOISE, latents)
     for scaled, level in seen:
         assert np.allclose(walk.estimate(NOISE, scaled, level), CLEAN, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", ["ddim", "ddpm", "pndm", "lcm", "tcd", "euler", "dpm2"])
+def test_the_level_is_told_while_another_thread_takes_the_last_step(name: str) -> None:
+    """The batcher asks on the event loop how much a row weighs; its worker is steps ahead by then."""
+    walk = NoiseSchedule(name, ScheduleSettings({"_class_name": "DDIMScheduler"}), num_inference_steps=2)
+    walk.step_index = walk.num_steps - 1
+    level = walk.sigma
+
+    class Hurried:
+        def __init__(self, scheduler: Any) -> None:
+            self._scheduler = scheduler
+
+        def __getattr__(self, attribute: str) -> Any:
+            walk.step_index = walk.num_steps
+            return getattr(self._scheduler, attribute)
+
+    walk._scheduler = Hurried(walk._scheduler)
+    walk.step_index = walk.num_steps - 1
+    assert walk.sigma == level
+    assert walk.sigma == 0
 
 
 def test_two_walks_do_not_share_a_position() -> None:

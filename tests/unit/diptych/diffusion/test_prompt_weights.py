@@ -19,6 +19,12 @@ from diptych.diffusion.weighting import read_weights
         (r"a \(b\) (c:2)", "a (b) c", {"c": 2.0}),
         ("(time 10:30)", "(time 10:30)", None),
         ("(a:99)", "a", {"a": 10.0}),
+        ("((a:9):9)", "a", {"a": 10.0}),
+        ("(((a:9):9):0.1)", "a", {"a": 1.0}),
+        ("((a))", "((a))", {}),
+        ("[a:2] (b:1.", "[a:2] (b:1.", {}),
+        ("(a:)(b:-1)(c:1e9)", "(a:)(b:-1)(c:1e9)", {}),
+        ("(:1.3)(a: .5 )", "a", {"a": 0.5}),
         ("(open (x:2)", "(open x", {"x": 2.0}),
     ],
 )
@@ -37,6 +43,10 @@ def test_weights_are_read(prompt: str, text: str, weighted: dict[str, float] | N
 def test_any_text_is_read(prompt: str) -> None:
     found = read_weights(prompt)
     assert len(found.weights) in (0, len(found.text))
+
+
+def test_no_nesting_weighs_more_than_ten() -> None:
+    assert read_weights("(" * 500 + "a" + ":9)" * 500).weights == (10.0,)
 
 
 def test_a_weight_moves_its_words_from_nothing_and_no_others(pipeline: Pipeline) -> None:

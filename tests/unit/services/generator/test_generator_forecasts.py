@@ -1,5 +1,6 @@
 """What is told of a row's time before it is prepared comes true, whatever its noise schedule and guidance."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -9,9 +10,10 @@ from toy_families import Toys
 
 from diptych.diffusion import Pipeline, RowSpec
 from diptych.errors import DeadlineExceeded
-from diptych.serving.continuous_batcher import ContinuousBatcher
+from diptych.serving.continuous_batcher import ContinuousBatcher, RowStepped
 from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
+from services.generator.generation import _Pace
 from services.generator.models import GeneratorModel, ModelRow, step_together
 
 SPEC = RowSpec("a red apple", 64, 64, 1, 5, 5.0, "ddim")
@@ -73,6 +75,19 @@ async def test_forecasts_come_true(toys: Toys, name: str) -> None:
             with batcher.book(sketches, deadline=clock.now + 3.1 * told):
                 pass
         await worker.close()
+
+
+async def test_speed_is_that_of_the_steps_however_late_their_events_are_read(model: GeneratorModel) -> None:
+    """A picture of the same order may be finished and sent in between."""
+    row = model.prepare(SPEC)
+    pace = _Pace([row])
+    now = time.monotonic()
+    told = [pace.progress(RowStepped(row, step, now - 10 + step / 2, 4.0 - step / 2)) for step in range(1, 6)]
+    assert told[0].steps_per_second == 0
+    assert [one.steps_per_second for one in told[1:]] == pytest.approx([2.0] * 4)
+    assert all(one.HasField("remaining") and one.remaining.ToNanoseconds() == 0 for one in told)
+    fresh = pace.progress(RowStepped(row, 6, time.monotonic(), 100.0))
+    assert 60 < fresh.remaining.ToTimedelta().total_seconds() <= 100
 
 
 async def draw(batcher: ContinuousBatcher[ModelRow], rows: list[ModelRow]) -> None:
