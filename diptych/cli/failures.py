@@ -8,7 +8,9 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Sequence
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -103,6 +105,20 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         return await work
 
     return asyncio.run(watched())
+
+
+@contextmanager
+def ended_gently() -> Iterator[None]:
+    """While it lasts, SIGTERM and a closed terminal end the command as Ctrl-C does: what is half-made goes too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Signals are the main thread's.
+        return
+    before = {one: signal.signal(one, signal.default_int_handler) for one in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diptych.cli import build, terminal
-from diptych.cli.failures import FAILED, exit_code, report
+from diptych.cli.failures import FAILED, ended_gently, exit_code, report
 from diptych.cli.options import AsJson
 from diptych.errors import DiptychError, FailedPrecondition, InvalidRequest, ModelNotPulled
 
@@ -214,7 +214,8 @@ def _import(path: str, folder: Path | None, *, name: str, **wishes: Any) -> None
     source = fetch_model(path, downloads, tell) if is_address(path) else Path(path)
     origin = f"Imported from {path}." if is_address(path) else "Imported from a folder of the user's."
     options = ImportOptions(name, origin=origin, **wishes)
-    made = import_model(source, folder or users_models(), options, progress=tell)
+    with ended_gently():
+        made = import_model(source, folder or users_models(), options, progress=tell)
     shutil.rmtree(downloads, ignore_errors=True)
     tell(f"{name} is ready in {made}")
 

@@ -39,6 +39,8 @@ from diptych.errors import FailedPrecondition
 CONTROL_KINDS = ("depth", "edges", "pose")
 # A denoiser call is filled up to one sample a thread (see SampleGraph), so more threads than this only burn power.
 _MOST_THREADS = 8
+# A blank picture of the native size is drawn whenever a model is opened.
+_MOST_CELLS = 1024
 _GRAPH = "model.onnx"
 
 
@@ -198,9 +200,14 @@ def _combination(denoiser: Denoiser, config: Mapping[str, Any], family: Family) 
     return conditioning.single
 
 
-def _latent_size(sample_size: int | list[int]) -> tuple[int, int]:
-    height, width = sample_size if isinstance(sample_size, list) else (sample_size, sample_size)
-    return int(height), int(width)
+def _latent_size(sample_size: Any) -> tuple[int, int]:
+    match sample_size if isinstance(sample_size, list) else [sample_size, sample_size]:
+        case [int(height), int(width)] if min(height, width) > 0 and max(height, width) <= _MOST_CELLS:
+            return height, width
+    raise FailedPrecondition(
+        f"the denoiser's sample_size is {sample_size!r}; served are 1 to {_MOST_CELLS} cells a side",
+        reason="UNSUPPORTED_MODEL",
+    )
 
 
 def _cell_multiple(config: Mapping[str, Any]) -> int:

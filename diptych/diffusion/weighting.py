@@ -18,8 +18,8 @@ class WeightedText:
 def read_weights(prompt: str) -> WeightedText:
     """The prompt's words and their weights.
 
-    `(words:1.3)` weighs what stands in it, 0 to 10; weights inside one another multiply, up to 10. Brackets without a number
-    are plain text, and so are `\\(` and `\\)` where a weight would be read otherwise.
+    `(words:1.3)` weighs what stands in it, 0 to 10; weights inside one another multiply, up to 10. Brackets without a
+    number are plain text, and so are `\\(` and `\\)` where a weight would be read otherwise.
     """
     if ":" not in prompt or "(" not in prompt:
         return WeightedText(prompt)

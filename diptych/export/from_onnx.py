@@ -12,6 +12,7 @@ from onnx.external_data_helper import uses_external_data
 from diptych.diffusion.families import Family
 from diptych.errors import DataCorrupted
 from diptych.export.from_torch import Made
+from diptych.export.parts import class_of
 from diptych.export.tokenizers import write_tokenizer
 from diptych.export.weights import store_weights
 from diptych.repository.verify import check_content
@@ -36,7 +37,7 @@ def copy_onnx(
         tokenizer = part.replace("text_encoder", "tokenizer")
         if not (target / part).is_dir():
             continue
-        kind = str((index.get(tokenizer) or ("", ""))[1] or "")
+        kind = class_of(index, tokenizer)
         if (source / tokenizer / "tokenizer.json").is_file() and kind == "Tokenizer":
             (target / tokenizer).mkdir(exist_ok=True)
             shutil.copyfile(source / tokenizer / "tokenizer.json", target / tokenizer / "tokenizer.json")

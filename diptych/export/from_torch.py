@@ -1,6 +1,7 @@
 """A diffusers folder exported part by part, one part in memory at a time."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,11 @@ import torch
 
 from diptych.diffusion.families import Family
 from diptych.diffusion.folder import CONTROL_KINDS
-from diptych.errors import FailedPrecondition
+from diptych.errors import DataCorrupted, FailedPrecondition
 from diptych.export import ip_adapter, modules, sd3
 from diptych.export.graph import Graph, export_graph
 from diptych.export.lora import Adapters
-from diptych.export.parts import check_weights, load_part, read_json
+from diptych.export.parts import check_weights, class_of, load_part, read_json
 from diptych.export.previews import fit_preview_map
 from diptych.export.tokenizers import write_tokenizer
 
@@ -58,7 +59,13 @@ class _Export:
 
     def write(self, graph: Graph) -> None:
         self.progress(f"Exporting {graph.part}")
-        self.differences[graph.part] = export_graph(graph, self.target / graph.part, tolerance=self.wishes.tolerance)
+        try:
+            difference = export_graph(graph, self.target / graph.part, tolerance=self.wishes.tolerance)
+        except (RuntimeError, ValueError, TypeError, LookupError) as error:
+            raise FailedPrecondition(
+                f"{graph.part} cannot be exported: {str(error)[:200]}; look at its config.json", reason="EXPORT_FAILED"
+            ) from error
+        self.differences[graph.part] = difference
 
     def config(self, part: str, module: Any, **more: Any) -> None:
         text = module.config.to_json_string() if hasattr(module.config, "to_json_string") else module.to_json_string()
@@ -75,13 +82,17 @@ class _Export:
 
     def _encoder(self, part: str) -> int:
         tokenizer = part.replace("text_encoder", "tokenizer")
-        kind = (self.index.get(tokenizer) or ("", ""))[1]
-        write_tokenizer(self.source / tokenizer, str(kind or ""), self.target / tokenizer)
+        write_tokenizer(self.source / tokenizer, class_of(self.index, tokenizer), self.target / tokenizer)
         module = load_part(self.source, part)
         self.adapters.merge_into(part, module)
         if module.config.to_dict().get("use_attention_mask"):
             raise FailedPrecondition(f"{part} wants an attention mask, which is not served", reason="UNSUPPORTED_MODEL")
         skip = self.wishes.clip_skip
+        most = int(module.config.num_hidden_layers) - (2 if self.family.penultimate else 1)
+        if skip > most and type(module).__name__ != "T5EncoderModel":
+            raise FailedPrecondition(
+                f"{part} has too few layers to leave out {skip}; leave out {most} at most", reason="UNSUPPORTED_MODEL"
+            )
         graph = text_graph(module, part, self.family, clip_skip=skip)
         self.write(graph)
         self.config(part, module, clip_skip=skip)
@@ -92,6 +103,11 @@ class _Export:
         vae = load_part(self.source, "vae")
         if vae.config.get("latents_mean") is not None:
             raise FailedPrecondition("vae has latents_mean, which is not served", reason="UNSUPPORTED_MODEL")
+        scale = vae.config.get("scaling_factor")
+        if not isinstance(scale, int | float) or not 0 < scale < math.inf:
+            raise DataCorrupted(
+                f"vae/config.json has scaling_factor {scale}; it is a number above 0", reason="CONTENT_REFUSED"
+            )
         factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.write(modules.vae_decoder(vae))
         self.write(modules.vae_encoder(vae, factor))
@@ -185,8 +201,7 @@ def export_torch(
 
 
 def _has(index: Mapping[str, Any], part: str) -> bool:
-    entry = index.get(part)
-    return bool(entry and entry[0])
+    return bool(class_of(index, part))
 
 
 def _check(family: Family, index: Mapping[str, Any], wishes: Wishes) -> None:

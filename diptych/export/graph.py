@@ -1,5 +1,6 @@
 """One torch module as an ONNX file, and how far the two are apart."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from onnx import TensorProto
 from torch import Tensor, nn
 
 from diptych.engines.onnx import OnnxEngine
-from diptych.errors import FailedPrecondition
+from diptych.errors import DataCorrupted, FailedPrecondition
 from diptych.export.weights import store_weights
 
 _OPSET = 18
@@ -39,7 +40,7 @@ def export_graph(graph: Graph, folder: Path, *, tolerance: float = TOLERANCE) ->
     """Writes `folder`/model.onnx (large weights beside it in model.safetensors) and gives its difference to torch.
 
     The difference is the largest one, as a part of the largest number. FailedPrecondition when it is beyond
-    `tolerance`.
+    `tolerance`, DataCorrupted when torch's own answer is no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -67,6 +68,11 @@ def export_graph(graph: Graph, folder: Path, *, tolerance: float = TOLERANCE) ->
     _keep_inputs(model, graph)
     store_weights(model, path)
     difference = _difference(graph, path)
+    if math.isnan(difference):
+        raise DataCorrupted(
+            f"{graph.part} answers with what are no numbers; weights of it, or of what was merged into it, are spoilt",
+            reason="UNREADABLE_WEIGHTS",
+        )
     if not difference <= tolerance:
         raise FailedPrecondition(
             f"{graph.part} as ONNX differs from torch by {difference:.2g} of its range, more than {tolerance:g}; "
@@ -99,4 +105,4 @@ def _difference(graph: Graph, path: Path) -> float:
             for name, tensor in zip(graph.outputs, expected, strict=True)
         ]
     engine.close()
-    return max(differences)
+    return float(np.max(differences))  # Unlike Python's, it keeps what is no number.

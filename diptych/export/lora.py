@@ -32,6 +32,7 @@ _PREFIXES = (
     ("lora_te2_", "text_encoder_2"),
     ("lora_te1_", "text_encoder"),
     ("lora_te_", "text_encoder"),
+    ("base_model.model.", ""),
     ("unet.", ""),
     ("transformer.", ""),
     ("lora_unet_", ""),
@@ -99,8 +100,8 @@ class Adapters:
             own = flat.get(name) or flat.get(f"{name}_0") or flat.get(_diffusers_name(name, layers))
             owners = [own] if own is not None else [flat[one] for one in _joint_names(name) if one in flat]
             for key, down, up, scale in deltas if owners else ():
-                delta = (up.flatten(1) @ down.flatten(1)) * scale
-                if delta.numel() != sum(own.weight.numel() for own in owners):
+                delta = (up @ down) * scale
+                if delta.shape != (sum(len(own.weight) for own in owners), owners[0].weight[0].numel()):
                     raise FailedPrecondition(
                         f"{key} was trained for other sizes than {part} has; it belongs to another model",
                         reason="LORA_MISMATCH",
@@ -120,7 +121,7 @@ class Adapters:
             )
 
     def _add(self, file: str, tensors: dict[str, Tensor], weight: float) -> None:
-        alphas = {key.removesuffix(".alpha"): float(value) for key, value in tensors.items() if key.endswith(".alpha")}
+        alphas = {key.removesuffix(".alpha"): value for key, value in tensors.items() if key.endswith(".alpha")}
         used = {f"{base}.alpha" for base in alphas}
         for key, down in tensors.items():
             pair = next((pair for pair in _DOWN_UP if key.endswith(pair[0])), None)
@@ -133,15 +134,27 @@ class Adapters:
             used |= {key, up_key}
             prefix, part = next(one for one in _PREFIXES if base.startswith(one[0]))
             name = base.removeprefix(prefix).replace(".processor.", ".").replace(".", "_")
-            rank = down.shape[0]
-            scale = weight * alphas.get(base, rank) / rank
-            entry = (f"{file}: {key}", down.to(torch.float32), tensors[up_key].to(torch.float32), scale)
+            entry = (f"{file}: {key}", *_matrices(f"{file}: {key}", down, tensors[up_key], weight, alphas.get(base)))
             self.deltas.setdefault(part, {}).setdefault(name, []).append(entry)
-        if unknown := sorted(set(tensors) - used):
+        unknown = sorted(set(tensors) - used)
+        if unknown or not used:
+            found = unknown[0] if unknown else "nothing"
             raise FailedPrecondition(
-                f"{file} holds {unknown[0]}, which is no plain LoRA; served are pairs of a down and an up matrix",
+                f"{file} holds {found}, which is no plain LoRA; served are pairs of a down and an up matrix",
                 reason="LORA_UNKNOWN",
             )
+
+
+def _matrices(key: str, down: Tensor, up: Tensor, weight: float, alpha: Tensor | None) -> tuple[Tensor, Tensor, float]:
+    """Both as matrices (rank, in) and (out, rank) in float32, and by how much their product counts."""
+    rank = len(down) if down.ndim else 0
+    if not rank or up.ndim < 2 or up[0].numel() != rank or (alpha is not None and alpha.numel() != 1):
+        raise FailedPrecondition(
+            f"{key} and its counterpart are no pair of matrices with an alpha; the file is spoilt",
+            reason="LORA_MISMATCH",
+        )
+    scale = weight * (rank if alpha is None else float(alpha)) / rank
+    return down.to(torch.float32).flatten(1), up.to(torch.float32).flatten(1), scale
 
 
 def _diffusers_name(name: str, layers: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from diptych.errors import DataCorrupted, FailedPrecondition
@@ -25,6 +25,22 @@ _SERVED = {
     "CLIPVisionModelWithProjection": "transformers",
     "T5EncoderModel": "transformers",
 }
+# What diffusers and transformers raise at configurations and weights that do not go together.
+_UNLOADABLE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    ImportError,
+    MemoryError,
+    SafetensorError,
+)
+# Beyond the largest vocabulary and the deepest network: each layer is built before the weights are looked at.
+_LARGEST_SIZE, _MOST_LAYERS = 1 << 20, 1000
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".msgpack")
 
 
@@ -51,12 +67,55 @@ def load_part(folder: Path, part: str) -> Any:
         arguments["attn_implementation"] = "eager"
     else:
         arguments["low_cpu_mem_usage"] = False  # It would want a package that is not needed here.
+    check_sizes(config, f"{label}/config.json")
     try:
+        _check_weight(module, config, directory, label)
         with _without_bars():
-            loaded: nn.Module = module.from_pretrained(directory, variant=variant, **arguments)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise DataCorrupted(f"{label} cannot be loaded: {str(error)[:200]}", reason="UNREADABLE_WEIGHTS") from error
+            loaded, found = module.from_pretrained(directory, variant=variant, output_loading_info=True, **arguments)
+    except _UNLOADABLE as error:
+        fault = f"{type(error).__name__}: {error}"
+        raise DataCorrupted(f"{label} cannot be loaded: {fault[:200]}", reason="UNREADABLE_WEIGHTS") from error
+    if lacking := sorted(found["missing_keys"]):
+        # They would be drawn at random.
+        raise DataCorrupted(
+            f"{label} lacks {len(lacking)} of its weights, such as {lacking[0]}; get the model again, or save it whole",
+            reason="UNREADABLE_WEIGHTS",
+        )
     return loaded.eval().requires_grad_(False)
+
+
+def check_sizes(config: Mapping[str, Any], label: str) -> None:
+    """Refuses numbers beyond all reason, before anything is made of them."""
+    if large := next(_too_large(config), ""):
+        raise DataCorrupted(f"{label} says {large}, which no model has", reason="CONTENT_REFUSED")
+
+
+def _check_weight(module: Any, config: Mapping[str, Any], directory: Path, label: str) -> None:
+    """Refuses a configuration of more numbers than the weights beside it can hold, before memory is taken for them."""
+    with torch.device("meta"):  # Shapes without numbers.
+        if hasattr(module, "config_class") and module.config_class is not None:
+            empty = module(module.config_class.from_dict(dict(config)))
+        else:
+            empty = module.from_config(dict(config))
+    wanted = sum(parameter.numel() for parameter in empty.parameters())
+    held = sum(path.stat().st_size for path in directory.glob("*.safetensors"))
+    if wanted > held:  # A number takes a byte at least.
+        raise DataCorrupted(
+            f"{label}/config.json is that of a network of {wanted} numbers; its weights are {held} bytes",
+            reason="CONTENT_REFUSED",
+        )
+
+
+def _too_large(value: Any, key: str = "") -> Iterator[str]:
+    """What of a configuration is, as `key value`."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _too_large(inner, str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _too_large(inner, key)
+    elif isinstance(value, int) and value > (_MOST_LAYERS if "layers" in key else _LARGEST_SIZE):
+        yield f"{key[:40]} {value:.3g}"
 
 
 @contextmanager
@@ -73,7 +132,9 @@ def _without_bars() -> Iterator[None]:
 
 def check_weights(directory: Path, label: str) -> str | None:
     """The variant of the weights to take, such as `fp16`, None for the plain ones; raises unless all are safetensors
-    by content."""
+    by content that lie in the folder."""
+    if not directory.is_dir():
+        raise FailedPrecondition(f"the model has no folder {label}", reason="FILE_MISSING")
     files = sorted(directory.glob("*.safetensors"))
     if not files:
         pickles = [path.name for path in sorted(directory.iterdir()) if path.suffix in _PICKLES]
@@ -85,20 +146,46 @@ def check_weights(directory: Path, label: str) -> str | None:
     for path in files:
         check_content(path, label=f"{label}/{path.name}")
     variants = {_variant(path.name) for path in files}
-    return None if None in variants else sorted(name for name in variants if name)[0]
+    variant = None if None in variants else sorted(name for name in variants if name)[0]
+    # Others' indices may lie there without their files.
+    for path in directory.glob(f"*.safetensors.index.{variant}.json" if variant else "*.safetensors.index.json"):
+        _check_shards(path, {file.name for file in files}, f"{label}/{path.name}")
+    return variant
+
+
+def _check_shards(path: Path, files: set[str], label: str) -> None:
+    """Refuses an index that names a file that is not one of `files`."""
+    shards = read_json(path, label).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
+        raise DataCorrupted(f"{label} has no weight_map of file names", reason="CONTENT_REFUSED")
+    if others := sorted(set(shards.values()) - files):
+        raise DataCorrupted(
+            f"{label} names {others[0][:100]!r}, which is no safetensors file beside it; get the model again",
+            reason="FILE_MISSING",
+        )
 
 
 def read_json(path: Path, label: str) -> Mapping[str, Any]:
     """The JSON object in a file; FailedPrecondition when there is none."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise FailedPrecondition(f"the model has no {label}", reason="FILE_MISSING") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataCorrupted(f"{label} is no JSON text", reason="CONTENT_REFUSED") from error
     if not isinstance(content, dict):
         raise FailedPrecondition(f"{label} holds no JSON object", reason="UNSUPPORTED_MODEL")
     return content
+
+
+def class_of(index: Mapping[str, Any], part: str) -> str:
+    """The class of a pipeline's part as its `model_index.json` has it, `[library, class]`; empty for a part that it
+    lacks."""
+    match index.get(part):
+        case [str(), str(name)]:
+            return name
+        case _:
+            return ""
 
 
 def _class_name(config: Mapping[str, Any]) -> str:

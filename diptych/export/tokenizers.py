@@ -21,6 +21,8 @@ def write_tokenizer(source: Path, kind: str, target: Path) -> None:
             f"{source.name} is a {kind or 'tokenizer without a name'}; served are {', '.join(_KINDS)}",
             reason="UNSUPPORTED_MODEL",
         )
+    if not source.is_dir():
+        raise FailedPrecondition(f"the model has no folder {source.name}", reason="FILE_MISSING")
     try:
         tokenizer = getattr(transformers, _KINDS[kind]).from_pretrained(source, local_files_only=True)
     except (OSError, ValueError, ImportError) as error:

@@ -121,9 +121,7 @@ def in_order(places: Sequence[Place[R]], pace: Pace, *, now: float) -> list[Plac
     return [*hurried, *others]
 
 
-def _parted(
-    places: Sequence[Place[R]], belongs: Callable[[Place[R]], bool]
-) -> tuple[list[Place[R]], list[Place[R]]]:
+def _parted(places: Sequence[Place[R]], belongs: Callable[[Place[R]], bool]) -> tuple[list[Place[R]], list[Place[R]]]:
     """Those that belong, and the others, in their order."""
     parts: tuple[list[Place[R]], list[Place[R]]] = [], []
     for place in places:

@@ -150,14 +150,10 @@ class Animator:
                     async with _in_order(self, model, walk, booking) as frames:
                         async for pixels in frames:
                             await asyncio.to_thread(film.add, pixels)
+                            self._check_bytes(film.num_bytes)  # Not only when an hour of frames is drawn.
                             yield Event(progress=pace.progress())
                     video = await asyncio.to_thread(film.finish)
-        if len(video.content) > self._max_bytes:
-            raise InvalidRequest.single(
-                "duration",
-                f"makes a file of {len(video.content)} bytes, more than the {self._max_bytes} that an answer holds; "
-                "ask for a shorter film, fewer frames per second or MP4",
-            )
+        self._check_bytes(len(video.content))
         yield Event(
             completed=generator_pb2.AnimationCompleted(
                 video=video,
@@ -165,6 +161,14 @@ class Animator:
                 marking=image_pb2.MarkingVerdict(marking=image_pb2.MARKING_GENERATED, step_ids=[STEP_ID]),
             )
         )
+
+    def _check_bytes(self, number: int) -> None:
+        if number > self._max_bytes:
+            raise InvalidRequest.single(
+                "duration",
+                f"makes a file of {number} bytes or more, and an answer holds {self._max_bytes}; ask for a shorter "
+                "film, fewer frames per second or MP4",
+            )
 
     async def frame(self, model: GeneratorModel, walk: Walk, index: int, booking: Booking) -> Pixels:
         """(H, W, 3) uint8 of one frame."""

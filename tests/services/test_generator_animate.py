@@ -156,3 +156,23 @@ async def test_faults_are_told_all_at_once(tiny_models: Path) -> None:
             await client.animate_latents(PLACES, seeds=[1, 2])
         with pytest.raises(ModelNotFound):
             await client.animate_latents(PLACES, model="other")
+
+
+async def test_a_film_too_large_for_an_answer_is_refused_as_soon_as_it_is(tiny_models: Path) -> None:
+    async with generator(tiny_models, max_message_bytes=80 * 1024) as (server, client):
+        with pytest.raises(InvalidRequest, match="and an answer holds 16384") as raised:
+            await client.animate_latents(PLACES, num_inference_steps=1, duration=60, format="webp", timeout=600)
+        drawn = server.telemetry.registry.get_sample_value("diptych_batch_rows_sum", {"service": "generator"})
+    assert [violation.field for violation in raised.value.violations] == ["duration"]
+    assert drawn is not None and drawn < 400  # Of 1440 frames.
+
+
+@pytest.mark.parametrize(("format", "fps", "seconds", "frames"), [("mp4", 1, 0.001, 2), ("webp", 60, 0.04, 2)])
+async def test_the_shortest_films_have_two_frames(
+    tiny_models: Path, format: str, fps: float, seconds: float, frames: int
+) -> None:
+    async with generator(tiny_models) as (_, client):
+        film = await client.animate_latents(
+            PLACES, num_inference_steps=1, duration=seconds, frames_per_second=fps, format=format, timeout=600
+        )
+    assert film.film.num_frames == frames

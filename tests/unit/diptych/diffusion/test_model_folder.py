@@ -44,6 +44,14 @@ def test_a_missing_value_of_the_decoder_is_named(folder: Path, key: str) -> None
         open_pipeline(folder, DEFAULTS, threads=1)
 
 
+@pytest.mark.parametrize("size", [0, 10**6, [8, -1], [8], "8", None])
+def test_a_size_that_cannot_be_drawn_is_refused_before_memory_is_taken(folder: Path, size: object) -> None:
+    path = folder / "unet/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": size}))
+    with pytest.raises(FailedPrecondition, match="served are 1 to 1024 cells a side"):
+        open_pipeline(folder, Defaults(1, 1.0), threads=1)
+
+
 def test_a_denoiser_with_other_inputs_is_refused(folder: Path) -> None:
     shutil.copyfile(folder / "vae_decoder/model.onnx", folder / "unet/model.onnx")
     with pytest.raises(FailedPrecondition, match="encoder_hidden_states"):

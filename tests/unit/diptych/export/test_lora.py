@@ -39,6 +39,7 @@ def merged(tmp_path: Path, tensors: dict[str, torch.Tensor], weight: float, part
     ("base", "down_name", "up_name", "module"),
     [
         (f"unet.{QUERY}", ".lora_A.weight", ".lora_B.weight", QUERY),
+        (f"base_model.model.{QUERY}", ".lora_A.weight", ".lora_B.weight", QUERY),
         (f"unet.{QUERY}", ".lora.down.weight", ".lora.up.weight", QUERY),
         (QUERY.replace(".to_q", ".processor.to_q"), "_lora.down.weight", "_lora.up.weight", QUERY),
         (OUT.replace(".to_out.0", ".processor.to_out"), "_lora.down.weight", "_lora.up.weight", OUT),
