@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from training.intent.goals import CONDITIONAL, OPERATIONS, Goal, Writer, gibberish, nearly
+from training.intent.goals import CONDITIONAL, ONTO, OPERATIONS, Goal, Writer, gibberish, nearly
 from training.intent.grammar import Grammar, Phrase, load
 from training.intent.labelled import GOALS, texts
 
@@ -35,10 +35,11 @@ ENGLISH = [
     "en_acts",
     "en_said",
     "en_scenes_told",
+    "en_daily",
 ]
-FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told"]
+FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told", "frames_daily"]
 _MEASURED = (
-    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "slot_goals",
+    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "household_goals", "slot_goals",
 )  # fmt: skip
 LANGUAGES = ("de", "fr", "es", "zh")
 
@@ -57,6 +58,7 @@ MIXTURE = (
     ("vague", 0.035, True),
     ("gibberish", 0.006, True),
     ("outofscope", 0.012, True),
+    ("scene", 0.012, True),
     ("prompt", 0.16, False),
     ("prompt_long", 0.08, False),
     ("generate_do", 0.05, False),
@@ -75,7 +77,7 @@ MIXTURE = (
 
 def read_phrases() -> dict[str, Grammar]:
     """The grammar of each language, and "frames" for English ones."""
-    hands = ("", "_plain", "_steps", "_wide", "_spoken", "_core", "_broad")
+    hands = ("", "_plain", "_steps", "_wide", "_spoken", "_core", "_broad", "_daily")
     own = {language: [language + hand for hand in hands] for language in LANGUAGES}
     return load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
 
@@ -132,7 +134,7 @@ def _english(writer: Writer, kind: str, has_image: bool, rng: random.Random) -> 
         phrase.operations[:] = ["generate" if slot == "prompt" else "animate" for slot in phrase.slots]
     elif kind == "gibberish":
         phrase = Phrase.plain(gibberish(rng))
-    elif kind in ("vague", "outofscope", "followupNoImage"):
+    elif kind in ("vague", "outofscope", "scene", "followupNoImage"):
         phrase = writer.say("clarify", kind) or writer.say("clarify", "vague")
     else:
         operations = ("generate",)
@@ -172,8 +174,8 @@ _FORMS = {
 }  # fmt: skip
 _LETTER = re.compile(r"(?<![A-Za-z])([ABCFMNDVIJEX])(?![A-Za-z])")
 USUAL = 0.4  # share of foreign requests in the words that most people use
-REMARK = 0.08  # share of foreign requests that are remarks, where there are phrases for it
-_REMARK_ALONE = 0.16  # the same of those that stand alone
+REMARK = 0.1  # share of foreign requests that are remarks, where there are phrases for it
+_REMARK_ALONE = 0.2  # the same of those that stand alone
 _SELDOM = {"composite": 0.3, "match_style": 0.3}
 
 
@@ -190,8 +192,11 @@ class Foreigner:
         pieces = self.grammar.expand(nodes, self.rng)
         return Phrase.of(pieces, None if name == "clarify" else name, english=False)
 
-    def request(self, name: str, remark: float) -> Phrase:
-        """A request: as most people ask, plain, under a condition, or a remark that asks for it."""
+    def request(self, name: str, remark: float, *, drawn: bool = False) -> Phrase:
+        """A request: as most people ask, plain, under a condition, or a remark that asks for it; often by a pronoun
+        where it is for what has just been `drawn`."""
+        if drawn and (name, "after") in self.grammar.sections and self.rng.random() < ONTO:
+            return self.act(name, "after")
         draw = self.rng.random()
         usual = "core" if self.rng.random() < USUAL else "do"
         kind = "if" if draw < CONDITIONAL else "say" if draw < CONDITIONAL + remark else usual
@@ -208,7 +213,8 @@ class Foreigner:
         remark = REMARK if len(names) > 1 else _REMARK_ALONE
         for part in _LETTER.split(_join(self.grammar, names, self.rng)):
             if part and part in _REQUESTS:
-                phrase = phrase + self.request(names[_REQUESTS.index(part)], remark)
+                drawn = names[0] == "generate" and part != "A"
+                phrase = phrase + self.request(names[_REQUESTS.index(part)], remark, drawn=drawn)
             elif part in _FORMS:
                 place, kind = _FORMS[part]
                 form = self.act(names[place], kind)
@@ -229,7 +235,9 @@ class Foreigner:
         if draw < 0.11:
             kind = "vague" if has_image or self.rng.random() < 0.4 else "followupNoImage"
             return Goal(self.act("clarify", kind), has_image, (), self.language, kind)
-        if has_image and draw < 0.13:
+        if has_image and draw < 0.125 and ("clarify", "scene") in self.grammar.sections:
+            return Goal(self.act("clarify", "scene"), True, (), self.language, "scene")
+        if has_image and draw < 0.145:
             behind = drawn_behind(self.grammar, self.rng, english=False)
             return Goal(behind, True, ("generate", "replace_background"), self.language, "background_chain")
         if not has_image and draw < 0.55:

@@ -38,6 +38,7 @@ _TERSE = (
     ("first ", ", then ", ", finally "), ("", " then ", " then "), ("", "\n", "\n"), ("- ", "\n- ", "\n- "),
     ("", ", ", ", and then "), ("please ", ", ", " and "), ("", " / ", " / "), ("", " ", " and "),
 )  # fmt: skip
+ONTO = 0.6  # share of the requests for what has just been drawn that name it by a pronoun ("cut it out")
 CONDITIONAL = 0.12  # share of requests put under a condition ("if it is too dark, ..."), where there are phrases for it
 
 
@@ -131,7 +132,7 @@ class Writer:
 
     def single(self, operation: str, *, fragments: bool) -> Phrase:
         """One request. `fragments`: it may be a mere noun phrase."""
-        shares = [0.5, 0.26, 0.1 * fragments, 0.05, 0.14 * fragments]
+        shares = [0.44, 0.28, 0.08 * fragments, 0.05, 0.2 * fragments]
         kind = self.rng.choices(["do", "say", "noun", "if", "core"], shares)[0]
         phrase = self.say(operation, kind) or self.say(operation, "do", "say", "noun")
         assert phrase is not None, operation
@@ -151,6 +152,11 @@ class Writer:
         phrase = self.say(operation, kind) or self.say(operation, "do")
         assert phrase is not None, operation
         return phrase.lowered_start()
+
+    def onto(self, operation: str) -> Phrase:
+        """A request for what has just been drawn."""
+        drawn = self.say(operation, "after") if self.rng.random() < ONTO else None
+        return drawn or self.act(operation)
 
     def joined(self, operations: list[str]) -> Phrase:
         """The requests joined so that they are wanted in this order, whatever the order of the words."""
@@ -278,7 +284,8 @@ class Writer:
 
     def chain(self, first: str) -> tuple[Phrase, tuple[str, ...]]:
         """Something generated or varied, then edited."""
-        edits = tuple(n for n in EDITOR if n not in ("analyze", "composite", "match_style", "replace_background"))
+        unfit = ("analyze", "composite", "match_style", "replace_background")
+        edits = tuple(n for n in (*EDITOR, "animate") if n not in (first, *unfit))
         names = [first, self.pick(first, among=edits)]
         if self.rng.random() < 0.4:
             names.append(self.pick(*names, among=edits))
@@ -288,13 +295,16 @@ class Writer:
             return self.act(first) + self.rng.choice([", ", ", then ", " "]) + tail, tuple(names)
         frames = ["A and B", "A and then B", "A, then B", "A, B", "A. Then B.", "A. B.", "first A, then B", "A; B",
                   "A and B afterwards", "A, afterwards B", "A. After that, B.", "A, and B", "A. Now B.",
-                  "A and when it's done B", "A before you B", "after G, B", "B after G", "A. Finally B."]  # fmt: skip
+                  "A and when it's done B", "A before you B", "after G, B", "B after G", "A. Finally B.",
+                  "A, after which B", "A, after which you B"]  # fmt: skip
         if len(names) == 3:
             frames = ["A, B and C", "A, then B and C", "A, B, C", "A. B. C.", "first A, then B, finally C",
                       "A, then B, then C", "A. Then B and C.", "A; B; C", "A and B and C", "1. A 2. B 3. C",
                       "A, B and then C"]  # fmt: skip
+        then = self.onto if first == "generate" else self.act
         parts: dict[str, Callable[[], Phrase | None]] = {
-            letter: partial(self.act, name) for letter, name in zip("ABC", names, strict=False)
+            letter: partial(self.act if letter == "A" else then, name)
+            for letter, name in zip("ABC", names, strict=False)
         }
         parts["G"] = lambda: self.noun_form(first, state=False)
         phrase = None

@@ -15,12 +15,12 @@ from services.orchestrator.intent.features import Int64Array, word_span
 
 # Parts that only tell the order or join: they go with what follows.
 _LONE = re.compile(
-    r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|after (?:that|this)|please|ok|"
+    r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|after (?:that|this|which)|please|ok|"
     r"so|before(?: (?:that|this|doing so|you do|(?:any|every)thing else))?|prior to that|"
     r"to (?:start|begin with|finish)|once done|when (?:done|ready|finished)|"
     r"though|yet|only|not|right|just|immediately|straight|und|"
     r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|seulement|d'abord|"
-    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|之后|以后|随后)(?:\W+|$))*",
+    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|(?:不过|但是?|可是)?(?:在?[这此那])?之[前后]|以后|随后)(?:\W+|$))*",
     re.IGNORECASE,
 )
 # Words that belong to what stands before them where a mark follows: "crop it afterwards, but first ...".
@@ -28,10 +28,17 @@ _TRAILS = re.compile(r"\s+(?:afterwards?|after|before|first|last|later|danach|vo
 _LEAST = 0.5  # tags, added up over its words, that give a part of the goal to an operation
 _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\n|\s[-–—]\s|\s(?:->|=>|→|\+|&)(?=\s)|"
-    r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|plus|as soon as|aber|danach|"
+    r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|as soon as|aber|danach|"
     r"anschließend|bevor|nachdem|sobald|vor dem|nach dem|mais|ensuite|avant de|après|pero|después|"
     r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)最后|以及|随后|紧接着|"
     r"[～→（①-⑨]|(?<=以前)|(?<=之前)|(?<=以后)|(?<=之后)|\s(?:/|>+)(?=\s)",
+    re.IGNORECASE,
+)
+# "Crop it plus sharpen it" joins; "rends-la plus claire" and "más" do not.
+_PLUS = re.compile(r"\s+plus\b", re.IGNORECASE)
+_FRENCH = re.compile(
+    r"[éèêàçœ]|-(?:l[ae]s?|moi|nous|lui)\b|\b(?:les?|la|une?|des?|du|et|est|en|peu|beaucoup|bien|rends?|fais|mets|avec|"
+    r"pour|puis|fond|ciel)\b|\b[dl]['’]",
     re.IGNORECASE,
 )
 _COLOR = (
@@ -143,7 +150,8 @@ def parts_of(goal: str) -> list[Span]:
 def _parts(goal: str) -> tuple[Span, ...]:
     """The goal cut at marks and joining words, but not between two colours."""
     pairs = [match.span() for match in _COLOR_PAIR.finditer(goal)]
-    joints = [match.start() for match in _JOINT.finditer(goal) if match.start() > 0]
+    found = [*_JOINT.finditer(goal), *(() if _FRENCH.search(goal) else _PLUS.finditer(goal))]
+    joints = sorted({match.start() for match in found if match.start() > 0})
     cuts = [0, *(cut for cut in joints if not any(start < cut < end for start, end in pairs)), len(goal)]
     return tuple(Span(start, end) for start, end in itertools.pairwise(cuts) if end > start)
 

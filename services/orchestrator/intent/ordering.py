@@ -30,15 +30,15 @@ _BEFORE = re.compile(
 # ... and one that is wanted before it. ("Wenn" is also "if": with "zu" or another verb it is a condition.)
 _AFTER = re.compile(
     _WHITE + r"(?:right |just |immediately |soon |straight )?(?:" + _THEN + r"(?:"
-    r"after(?!wards?| that| this| it(?! is| has|'s)|,|\W*$)|once(?! (?:more|again)|-)|as soon as|"
-    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |upon |following (?!that|this)|"
+    r"after(?!wards?| that| this| which| it(?! is| has|'s)|,|\W*$)|once(?! (?:more|again)|-)|as soon as|"
+    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |upon (?!which|that|this)|following (?!that|this)|"
     r"(?:not|nicht) (?:before|until|bevor|ehe)|pas avant (?:de|d'|que)|no antes de|nachdem|sobald|nach dem\b|"
     r"wenn\b(?!.*\bzu\b)(?=.*\b(?:ist|sind|hast|habt|haben|wurde)\W*$)|"
-    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|después de(?! eso)|una vez|tras (?!lo cual)|"
+    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|después de(?! eso| esto| ello| lo cual)|una vez|tras (?!lo cual)|"
     r"cuando (?:hayas|haya|esté|termines)|等)",
     re.IGNORECASE,
 )
-_AFTER_TAIL = re.compile(r"(?:之后|以后|后)[\s，,。]*$")
+_AFTER_TAIL = re.compile(r"(?<![这此那])(?:之后|以后|(?<!最)(?<!之)(?<!以)后)[\s，,。]*$")
 _BEFORE_TAIL = re.compile(r"(?<!这)(?<!此)(?<!那)(?:之前|以前)[\s，,。]*$")
 _FIRST = re.compile(
     r"(?<!\bthe )\bfirst(?:ly)?\b(?! (?:one|picture|photo|image|letter|floor))|"
