@@ -39,7 +39,8 @@ ENGLISH = [
 ]
 FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told", "frames_daily"]
 _MEASURED = (
-    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "household_goals", "slot_goals",
+    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "household_goals",
+    "slot_goals",
 )  # fmt: skip
 LANGUAGES = ("de", "fr", "es", "zh")
 

@@ -15,12 +15,14 @@ from services.orchestrator.intent.features import Int64Array, word_span
 
 # Parts that only tell the order or join: they go with what follows.
 _LONE = re.compile(
-    r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|after (?:that|this|which)|please|ok|"
-    r"so|before(?: (?:that|this|doing so|you do|(?:any|every)thing else))?|prior to that|"
+    r"\W*(?:(?:but|and|then|also|first|firstly|secondly|next|finally|lastly|afterwards|"
+    r"after (?:that|this|which)|please|ok|so|"
+    r"before(?: (?:that|this|doing so|you do|(?:any|every)thing else))?|prior to that|"
     r"to (?:start|begin with|finish)|once done|when (?:done|ready|finished)|"
     r"though|yet|only|not|right|just|immediately|straight|und|"
     r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|seulement|d'abord|"
-    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|(?:不过|但是?|可是)?(?:在?[这此那])?之[前后]|以后|随后)(?:\W+|$))*",
+    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|"
+    r"(?:不过|但是?|可是)?(?:在?[这此那])?之[前后]|以后|随后)(?:\W+|$))*",
     re.IGNORECASE,
 )
 # Words that belong to what stands before them where a mark follows: "crop it afterwards, but first ...".

@@ -31,10 +31,12 @@ _BEFORE = re.compile(
 _AFTER = re.compile(
     _WHITE + r"(?:right |just |immediately |soon |straight )?(?:" + _THEN + r"(?:"
     r"after(?!wards?| that| this| which| it(?! is| has|'s)|,|\W*$)|once(?! (?:more|again)|-)|as soon as|"
-    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |upon (?!which|that|this)|following (?!that|this)|"
+    r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |"
+    r"upon (?!which|that|this)|following (?!that|this)|"
     r"(?:not|nicht) (?:before|until|bevor|ehe)|pas avant (?:de|d'|que)|no antes de|nachdem|sobald|nach dem\b|"
     r"wenn\b(?!.*\bzu\b)(?=.*\b(?:ist|sind|hast|habt|haben|wurde)\W*$)|"
-    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|después de(?! eso| esto| ello| lo cual)|una vez|tras (?!lo cual)|"
+    r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|"
+    r"después de(?! eso| esto| ello| lo cual)|una vez|tras (?!lo cual)|"
     r"cuando (?:hayas|haya|esté|termines)|等)",
     re.IGNORECASE,
 )
@@ -47,7 +49,7 @@ _FIRST = re.compile(
     r"\bbefore (?:that|this|doing so|anything else|everything else|you do)\b|\bbefore(?: it)?\W*$|\bbeforehand\b|"
     r"\b(?:zuerst|zunächst|als erstes|zuallererst|erst(?!\W*$| nach)|vorher|davor(?!\W*$)|anfangs|"
     r"am anfang)\b|\bd'abord\b|\bcommence[rz]? par\b|"
-    r"\bavant (?:ça|cela)\b|\bauparavant\b|\bavant(?=\W*$|,| il faut)|\bmais avant\b(?! (?:de|d'|que))|"
+    r"\bavant (?:ça|cela)\b|\bauparavant\b|\bavant(?=\W*$|,| il faut)|\bmais (?:juste )?avant\b(?! (?:de|d'|que))|"
     r"\bprimero\b|\bempieza (?:por|con)\b|\bantes\b(?! de)|\bantes de eso\b|^\W*(?:但)?(?:先|首先)|先|在[这此那]之前",
     re.IGNORECASE,
 )

@@ -39,6 +39,11 @@ FRAMES = [
     "{1}. Before that, though, {0}.",
     "so, prior to that, {0}; {1} afterwards",
     "{1} later, {0} up front",
+    "{0}, after which {1}",
+    "{0}, after which you {1}",
+    "{0}, upon which {1}",
+    "{1}; before that though, {0}",
+    "{0} plus {1}",
 ]
 # Here {0} and {1}, in this order, before {2}.
 FRAMES_OF_THREE = [
@@ -102,6 +107,11 @@ def test_what_follows_an_act_twice_joined_follows_both() -> None:
         ("recadre-la, mais d'abord éclaircis-la", "éclaircis", "recadre"),
         ("antes de recortar, quita el ruido", "quita el ruido", "recortar"),
         ("先调亮，再裁剪", "调亮", "裁剪"),
+        ("裁剪，不过在那之前先摆正", "摆正", "裁剪"),
+        ("调亮，在此之后裁剪", "调亮", "裁剪"),
+        ("aclara la foto, después de lo cual recorta", "aclara", "recorta"),
+        ("recadre, mais juste avant redresse-la", "redresse", "recadre"),
+        ("éclaircis, après quoi recadre", "éclaircis", "recadre"),
     ],
 )
 def test_other_languages(goal: str, first: str, second: str) -> None:
@@ -113,6 +123,11 @@ def test_other_languages(goal: str, first: str, second: str) -> None:
 def test_any_text_is_ordered_whole(goal: str) -> None:
     parts = parts_of(goal) if goal else []
     assert sorted(worded(goal, parts)) == list(range(len(parts)))
+
+
+@pytest.mark.parametrize("goal", ["rends-la plus lumineuse", "mets un peu plus de contraste", "hazla más clara"])
+def test_more_is_no_joining_word(goal: str) -> None:
+    assert len(parts_of(goal)) == 1
 
 
 def test_a_first_picture_is_no_first_step() -> None:
