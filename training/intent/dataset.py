@@ -43,6 +43,7 @@ _MEASURED = (
     "slot_goals",
 )  # fmt: skip
 LANGUAGES = ("de", "fr", "es", "zh")
+_EVERYDAY = ("_core", "_daily")
 
 # kind, share, has an image. Shares need not add up to one.
 MIXTURE = (
@@ -76,16 +77,24 @@ MIXTURE = (
 )
 
 
-def read_phrases() -> dict[str, Grammar]:
-    """The grammar of each language, and "frames" for English ones."""
+def read_phrases(*, everyday: bool = False) -> dict[str, Grammar]:
+    """The grammar of each language, and "frames" for English ones. `everyday`: requests to edit come from the files
+    of what most people say alone."""
     hands = ("", "_plain", "_steps", "_wide", "_spoken", "_core", "_broad", "_daily")
     own = {language: [language + hand for hand in hands] for language in LANGUAGES}
-    return load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
+    found = load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
+    if everyday:
+        usual = load(PHRASES, {language: [language + hand for hand in _EVERYDAY] for language in ("en", *LANGUAGES)})
+        for language, grammar in usual.items():
+            edits = {key: lines for key, lines in grammar.sections.items() if key[0] in OPERATIONS[1:]}
+            found[language].sections |= edits
+            found[language].sections |= {(name, "do"): lines for (name, kind), lines in edits.items() if kind == "core"}
+    return found
 
 
-def goals(count: int, seed: int | str) -> Iterator[Goal]:
-    """`count` distinct goals."""
-    grammars = read_phrases()
+def goals(count: int, seed: int | str, *, everyday: bool = False) -> Iterator[Goal]:
+    """`count` distinct goals, or only `everyday` ones (`read_phrases`)."""
+    grammars = read_phrases(everyday=everyday)
     rng = random.Random(f"goals {seed}")
     writer = Writer(grammars["en"], grammars["frames"], rng)
     foreigners = {name: Foreigner(grammars[name], name, rng) for name in LANGUAGES}
@@ -233,12 +242,12 @@ class Foreigner:
 
     def goal(self, has_image: bool) -> Goal:
         draw = self.rng.random()
-        if draw < 0.11:
+        if draw < 0.08:
             kind = "vague" if has_image or self.rng.random() < 0.4 else "followupNoImage"
             return Goal(self.act("clarify", kind), has_image, (), self.language, kind)
-        if has_image and draw < 0.125 and ("clarify", "scene") in self.grammar.sections:
+        if has_image and draw < 0.09 and ("clarify", "scene") in self.grammar.sections:
             return Goal(self.act("clarify", "scene"), True, (), self.language, "scene")
-        if has_image and draw < 0.145:
+        if has_image and draw < 0.11:
             behind = drawn_behind(self.grammar, self.rng, english=False)
             return Goal(behind, True, ("generate", "replace_background"), self.language, "background_chain")
         if not has_image and draw < 0.55:

@@ -85,12 +85,12 @@ def _of_goals(written: list[Goal]) -> Arrays:
     }
 
 
-def _part(number: int, share: int, seed: int, tokenizer: Path, folder: Path) -> None:
+def _part(number: int, share: int, seed: int, tokenizer: Path, folder: Path, everyday: bool) -> None:
     """Writes one process's goals as a folder of arrays."""
     os.nice(5)
     started = time.monotonic()
     reader = FeatureReader(tokenizer)
-    written, parts, done = goals(share, f"{seed}/{number}"), [], 0
+    written, parts, done = goals(share, f"{seed}/{number}", everyday=everyday), [], 0
     while chunk := list(islice(written, _CHUNK)):
         parts.append(prepare(chunk, reader))
         done += len(chunk)
@@ -101,11 +101,11 @@ def _part(number: int, share: int, seed: int, tokenizer: Path, folder: Path) -> 
         np.save(target / f"{name}.npy", np.concatenate([part[name] for part in parts]))
 
 
-def gather(count: int, seed: int, tokenizer: Path, folder: Path, workers: int) -> None:
+def gather(count: int, seed: int, tokenizer: Path, folder: Path, workers: int, *, everyday: bool = False) -> None:
     """Writes `count` goals with that many processes; a folder that is there is made anew."""
     shutil.rmtree(folder, ignore_errors=True)
     share = -(-count // workers)
-    job = partial(_part, share=share, seed=seed, tokenizer=tokenizer, folder=folder)
+    job = partial(_part, share=share, seed=seed, tokenizer=tokenizer, folder=folder, everyday=everyday)
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         pool.map(job, range(workers), chunksize=1)
 
@@ -130,9 +130,11 @@ def main() -> None:
     parser.add_argument("--goals", type=int, default=300_000)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--everyday", action="store_true", help="edits only in the words that most people use")
     options = parser.parse_args()
     started = time.monotonic()
-    gather(options.goals, options.seed, options.tokenizer, options.output, options.workers)
+    sought = (options.goals, options.seed, options.tokenizer, options.output, options.workers)
+    gather(*sought, everyday=options.everyday)
     print(f"goals written in {time.monotonic() - started:.0f} s", flush=True)
 
 

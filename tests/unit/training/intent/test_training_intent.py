@@ -53,6 +53,22 @@ def test_goals_are_the_same_for_a_seed_and_their_labels_as_long_as_their_text() 
     assert len(told) > 20
 
 
+def test_everyday_goals_edit_in_the_words_of_most_people(grammars: dict[str, Grammar]) -> None:
+    everyday = read_phrases(everyday=True)
+    for language in ("en", *LANGUAGES):
+        usual, all_of_them = (found[language].sections for found in (everyday, grammars))
+        assert len(usual["crop", "do"]) < len(all_of_them["crop", "do"]), language
+        assert usual["generate", "do"] == all_of_them["generate", "do"]
+
+
+def test_what_is_done_to_a_drawing_often_names_it_by_a_pronoun(grammars: dict[str, Grammar]) -> None:
+    for language in LANGUAGES:
+        foreigner = Foreigner(grammars[language], language, random.Random(4))
+        with_pronouns = {foreigner.request("remove_background", 0, drawn=True).text for _ in range(60)}
+        without = {foreigner.act("remove_background", "after").text for _ in range(60)}
+        assert with_pronouns & without, language
+
+
 def test_goals_that_the_head_is_measured_on_are_left_out() -> None:
     kept_out = measured()
     assert {"ghibli style", "先把照片调亮 再裁成正方形", "sharpen", "sepia"} <= kept_out and len(kept_out) > 300
