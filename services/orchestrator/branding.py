@@ -8,6 +8,7 @@ from services.orchestrator.drafting import Draft
 from services.orchestrator.profiles import Profile
 from services.orchestrator.wanted import Wanted
 
+_SIZES = frozenset({"width", "height", "platform", "aspect", "formats"})
 _SIZED = frozenset({"resize", "crop", "upscale", "extend"})
 
 
@@ -18,7 +19,10 @@ def branded(operations: Sequence[Wanted], profile: Profile) -> list[Wanted]:
 
 def finished(draft: Draft, end: v1.StepInput, operations: Sequence[Wanted], profile: Profile) -> None:
     """Brings a branch's picture to the brand's sizes, one result for each, and lays the watermark over."""
-    said = any(one.name in _SIZED or {"width", "height", "platform", "aspect"} & set(one.slots) for one in operations)
+    said = any(
+        one.name in _SIZED or {"width", "height", "platform", "aspect", "formats"} & set(one.slots)
+        for one in operations
+    )
     because = f"The profile “{profile.name}” asks for it."
     sizes = () if said else profile.platforms
     for platform in sizes or ("",):

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from diptych import labels
 from services.orchestrator import overlays, shares, sides
 from services.orchestrator.colors import gradient_of
+from services.orchestrator.formats_said import formats_said, last_aspect, speaks_of_formats, without_formats
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent, Reading, amounts, formats
 from services.orchestrator.intent.intent import route_of
 from services.orchestrator.wanted import Value
@@ -46,6 +47,7 @@ _UPRIGHT = re.compile(r"\bvertical|upside|top to bottom", re.IGNORECASE)
 _COUNTER = re.compile(
     r"counter-?\s?clockwise|anti-?\s?clockwise|\bccw\b|\bleft\b|links|gauche|izquierda", re.IGNORECASE
 )
+_SHAPES, _DRAWS = ("resize", "crop", "extend"), ("generate", "vary")
 _JOINT = re.compile(r",|;|\b(?:and|then|und|dann|et|puis|y|luego)\b", re.IGNORECASE)
 _FILM = r"(?:animations?|animated|films?|videos?|clips?|loops?|movies?|gifs?|morph\w*|transition\w*)"
 _ABOUT_FILM = re.compile(
@@ -70,6 +72,9 @@ def detailed(goal: str, intent: Intent, num_images: int) -> Intent:
     if intent.reason is ClarifyReason.VAGUE and num_images and (name := formats.named(goal)) in _WRITTEN:
         rewritten = (IntendedOperation("analyze", MappingProxyType({"format": name}), goal),)
         return Intent("EDIT", rewritten, rewritten[0].slots, _SURE, (), None)
+    if intent.reason is ClarifyReason.VAGUE and num_images and (sizes := formats_said(goal, 1)):
+        sized = (IntendedOperation("resize", MappingProxyType({"formats": sizes}), goal),)
+        return Intent("EDIT", sized, sized[0].slots, _SURE, (), None)
     operations = _operations(goal, intent.operations, num_images)
     alternatives = tuple(_alternative(goal, one, num_images) for one in intent.alternatives)
     if operations == intent.operations:
@@ -89,6 +94,7 @@ def _alternative(goal: str, reading: Reading, num_images: int) -> Reading:
 def _operations(goal: str, read: Sequence[IntendedOperation], num_images: int) -> Operations:
     read = [one for one in read if not (num_images and one.name == "generate" and _is_pronoun(one))]
     found = _as_walk(goal, read) if not num_images else read
+    found = _in_several_sizes(goal, found, num_images)
     found = _with_shadow(_laid_on_a_ground(found, num_images), num_images)
     detailed = [part for one in found for part in _RULES.get(one.name, _as_it_is)(one, one.clause or goal, num_images)]
     detailed = _without_echoes(_written_not_drawn(detailed))
@@ -98,6 +104,23 @@ def _operations(goal: str, read: Sequence[IntendedOperation], num_images: int) -
     if _KEEPS_COLORS.search(goal):
         detailed = [_with(one, keep_colors=1) if one.name == "style_transfer" else one for one in detailed]
     return tuple(detailed)
+
+
+def _in_several_sizes(goal: str, read: Sequence[IntendedOperation], num_images: int) -> list[IntendedOperation]:
+    """One result for each of the sizes that are named, instead of what else their names were taken for."""
+    sizes = formats_said(goal)
+    if not sizes or not (num_images or any(one.name == "generate" for one in read)):
+        return list(read)
+    kept: list[IntendedOperation] = []
+    for one in read:
+        said = " ".join(str(one.slots.get(name, "")) for name in ("prompt", "object"))
+        taken = one.name in ("remove_object", "add_object", "composite") or (num_images and one.name in _DRAWS)
+        if one.name in _SHAPES or (taken and speaks_of_formats(said)):
+            continue
+        one = _without(one, "platform", "width", "height", "aspect", "count")
+        prompt = without_formats(str(one.slots.get("prompt", "")))
+        kept.append(_with(one, prompt=prompt) if prompt else one)
+    return [*kept, IntendedOperation("resize", MappingProxyType({"formats": sizes}), goal)]
 
 
 def _is_pronoun(operation: IntendedOperation) -> bool:
@@ -160,6 +183,8 @@ def _turned(operation: IntendedOperation, text: str, num_images: int) -> list[In
 
 def _cropped(operation: IntendedOperation, text: str, num_images: int) -> list[IntendedOperation]:
     trim = sides.trim_said(text)
+    if wanted := last_aspect(text):
+        return [_with(operation, aspect=wanted)]
     if not trim:
         # Only faces of people are found as faces.
         owner = _OF_AN_ANIMAL.match(str(operation.slots.get("object", "")))

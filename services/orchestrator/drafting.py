@@ -10,6 +10,7 @@ from services.orchestrator import slots as fill
 from services.orchestrator.colors import color_of
 from services.orchestrator.conditions import Bound, bound_of
 from services.orchestrator.fills import NOT_INSIDE, fill_of
+from services.orchestrator.formats_said import each_of
 from services.orchestrator.known import Known
 from services.orchestrator.model_choice import Choice, bare_prompt, content_kind, drawing_model
 from services.orchestrator.plan import action_of, operation_of, unchanged
@@ -78,31 +79,41 @@ class Draft:
     _looks: dict[bytes, v1.PlanStep] = field(default_factory=dict)
     _choice: Choice | None = None
 
-    def branch(self, operations: Sequence[Wanted], base: int | None) -> Input | None:
-        """Writes the steps for one picture, and gives the picture that they end with."""
-        current = None if base is None else Input(goal_image=base)
-        spare: Input | None = None
+    def branch(self, operations: Sequence[Wanted], base: int | None) -> list[Input]:
+        """Writes the steps for one picture, and gives the pictures that they end with: one for each size asked for."""
+        return self._walk(operations, None if base is None else Input(goal_image=base), None)
+
+    def _walk(self, operations: Sequence[Wanted], current: Input | None, spare: Input | None) -> list[Input]:
         for index, operation in enumerate(operations):
+            rest = operations[index + 1 :]
+            if sizes := each_of(fill.words(operation.slots, "formats")):
+                if current is not None and self._is_drawn(current):
+                    current = self._with_pixels(operation, current)
+                apart = [replace(operation, name=name, slots=slots) for name, slots in sizes]
+                return [end for one in apart for end in self._walk([one, *rest], current, spare)]
             if operation.name == "generate":
                 # Drawn beside a picture that is worked on, it is what a later step lays into that one.
-                later = any(other.name in SECOND_PICTURE for other in operations[index + 1 :])
-                beside = current is not None and later
+                beside = current is not None and any(other.name in SECOND_PICTURE for other in rest)
                 drawn = self._draw(operation, once=beside)
                 spare, current = (drawn, current) if beside else (spare, drawn)
-            elif operation.name == "analyze" and operation.slots.get("format"):
-                current = self.add(operation, v1.PlanStep(edit=unchanged()), [current], "Only the file is another.")
-            elif operation.name == "analyze":
-                self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
-            elif operation.name == "vary":
-                step = v1.PlanStep(vary=fill.variation(self.goal, operation.slots))
-                current = self.add(operation, step, [current])
             elif operation.name == "animate":
                 self._animate(operation, current)
-                return None
-            elif operation.name == "crop":
-                current = self._crop(operation, current)
+                return []
+            elif operation.name in ("analyze", "vary", "crop"):
+                current = self._alone(operation, current)
             else:
                 current, spare = self._edit(operation, current, spare)
+        return [] if current is None else [current]
+
+    def _alone(self, operation: Wanted, current: Input | None) -> Input | None:
+        """A step that takes the picture and no other."""
+        if operation.name == "vary":
+            return self.add(operation, v1.PlanStep(vary=fill.variation(self.goal, operation.slots)), [current])
+        if operation.name == "crop":
+            return self._crop(operation, current)
+        if operation.slots.get("format"):
+            return self.add(operation, v1.PlanStep(edit=unchanged()), [current], "Only the file is another.")
+        self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
         return current
 
     def add(self, operation: Wanted, step: v1.PlanStep, inputs: Sequence[Input | None], note: str = "") -> Input:

@@ -97,9 +97,9 @@ def _plan(
         wanted = branded(wanted, known.profile)
     draft = Draft(goal, num_images, known)
     for base in _bases(wanted, num_images):
-        end = draft.branch(wanted, base)
-        if known.profile is not None and end is not None:
-            finished(draft, end, wanted, known.profile)
+        for end in draft.branch(wanted, base):
+            if known.profile is not None:
+                finished(draft, end, wanted, known.profile)
     plan = v1.Plan(steps=draft.steps, confidence=confidence, output=written(wanted, known))
     settle_seeds(plan, known.seed)
     seal(plan)

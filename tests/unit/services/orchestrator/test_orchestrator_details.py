@@ -259,3 +259,38 @@ def test_what_is_written_is_no_part_of_what_is_drawn() -> None:
     assert names(made) == ["generate", "write_text"]
     assert made.steps[0].generate.prompt == "a smiling sun"
     assert made.steps[1].edit.write_text.anchor == editor.ANCHOR_BOTTOM
+
+
+def test_several_sizes_are_several_results_of_one_picture() -> None:
+    goal = "make an instagram post, story and a linkedin banner out of this"
+    misread: list[tuple[str, Slots]] = [
+        ("generate", {"prompt": "an instagram post, story"}),
+        ("remove_object", {"object": "linkedin banner out of this"}),
+    ]
+    made = plan(goal, *misread)
+    assert [step.edit.resize.platform for step in made.steps] == [
+        "instagram-post",
+        "instagram-story",
+        "linkedin-banner",
+    ]
+    assert all(step.inputs[0].goal_image == 0 for step in made.steps)
+    made = plan("make it 1:1 and 9:16 versions", ("crop", {"aspect": "1:1"}), ("vary", {"prompt": "9:16 versions"}))
+    assert [step.edit.crop.aspect for step in made.steps] == ["1:1", "9:16"]
+    assert plan("crop it from 4:3 to 16:9", ("crop", {"aspect": "4:3"})).steps[0].edit.crop.aspect == "16:9"
+
+
+def test_what_is_done_before_sizes_is_done_once_and_what_follows_for_each() -> None:
+    goal = 'make it warmer, as facebook post and youtube thumbnail, with "New" below'
+    made = plan(goal, ("color_correct", {"temperature": 0.3}), ("resize", {}), ("add_object", {"text": "New"}))
+    assert names(made) == ["color_correct", "resize", "write_text", "resize", "write_text"]
+    assert [step.inputs[0].step_id for step in made.steps[1:]] == ["1", "2", "1", "4"]
+    drawn = plan("a sun as instagram post and story", ("generate", {"prompt": "a sun as instagram post"}), pictures=0)
+    assert names(drawn) == ["generate", "upscale", "resize", "resize"]
+    assert drawn.steps[0].generate.prompt == "a sun"
+
+
+def test_a_size_alone_is_no_question() -> None:
+    vague = Intent("CLARIFY", (), {}, 0.98, (), ClarifyReason.VAGUE)
+    goal = "make an instagram story"
+    made = plan_goal(goal, detailed(goal, vague, 1), 1, DRAWINGS)
+    assert [step.edit.resize.platform for step in made.steps] == ["instagram-story"]
