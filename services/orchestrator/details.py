@@ -34,6 +34,11 @@ _SPARED = re.compile(
 )
 _POSSESSIVE = re.compile(r"(?<=\w)['\u2019]s?$")
 _OF_AN_ANIMAL = re.compile(r"(?:the )?(\w+)['\u2019]s (?:face|head|eyes?)$", re.IGNORECASE)
+_COLLAGE = re.compile(
+    r"\b(?:collages?|grid|mosaic|montage|contact sheet|side[- ]by[- ]side|next to each other|nebeneinander|côte à côte|"
+    r"lado a lado)\b|拼图|拼贴|并排",
+    re.IGNORECASE,
+)
 _SHADOW = re.compile(r"^(?:[\w-]+ ){0,3}shadows?$", re.IGNORECASE)
 _VIGNETTE = re.compile(r"^(?:[\w-]+ ){0,3}vignett\w*$", re.IGNORECASE)
 _KEEPS_COLORS = re.compile(
@@ -207,6 +212,8 @@ def _added(operation: IntendedOperation, text: str, num_images: int) -> list[Int
         return [_with(_without(operation, "object", "position"), "write_text", **overlays.lettered(text, words))]
     if num_images and _VIGNETTE.match(thing):
         return [replace(operation, name="color_correct", slots=_VIGNETTE_SLOTS)]
+    if operation.name == "composite" and num_images > 1 and _COLLAGE.search(text):
+        return [replace(operation, slots=MappingProxyType({"collage": 1}))]
     placed = overlays.laid(text)
     if overlays.is_own_mark(text):
         # By its own words it would be drawn: what is asked for is the picture itself.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from diptych.v1 import editor_pb2, generator_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
+from services.orchestrator.collage import lay_out
 from services.orchestrator.colors import color_of
 from services.orchestrator.conditions import Bound, bound_of
 from services.orchestrator.fills import NOT_INSIDE, fill_of
@@ -83,6 +84,11 @@ class Draft:
         """Writes the steps for one picture, and gives the pictures that they end with: one for each size asked for."""
         return self._walk(operations, None if base is None else Input(goal_image=base), None)
 
+    def together(self, operations: Sequence[Wanted], at: int) -> list[Input]:
+        """As `branch`, for all pictures in one: what comes before the operation at `at` is done to each of them."""
+        each = [end for base in range(self.num_images) for end in self.branch(operations[:at], base)]
+        return self._walk(operations[at + 1 :], lay_out(self, operations[at], each), None)
+
     def _walk(self, operations: Sequence[Wanted], current: Input | None, spare: Input | None) -> list[Input]:
         for index, operation in enumerate(operations):
             rest = operations[index + 1 :]
@@ -118,6 +124,9 @@ class Draft:
 
     def add(self, operation: Wanted, step: v1.PlanStep, inputs: Sequence[Input | None], note: str = "") -> Input:
         """Writes a step, with its reason and its model; one that would do again what was just done is left out."""
+        size = step.edit.resize
+        if (size.platform or (size.width and size.height)) and self.known.catalog.of_task("matting"):
+            size.fit = editor_pb2.FIT_MODE_SUBJECT
         if self.steps and self._repeats(step, inputs):
             return Input(step_id=self.steps[-1].id)
         step.id = str(len(self.steps) + 1)
@@ -127,6 +136,8 @@ class Draft:
             reasons.append(fill.assumption(operation_of(step), operation.slots))
         if action_of(step) in ("generate", "vary", "animate_latents"):
             reasons.append(self._settle(step))
+        if step.edit.resize.fit == editor_pb2.FIT_MODE_SUBJECT:
+            reasons.append("What is over is cut off beside the subject.")
         if operation_of(step) == "upscale":
             step.edit.upscale.content, why = content_kind(self.goal, self.known.catalog)
             reasons.append(why)

@@ -96,10 +96,14 @@ def _plan(
     if known.profile is not None:
         wanted = branded(wanted, known.profile)
     draft = Draft(goal, num_images, known)
-    for base in _bases(wanted, num_images):
-        for end in draft.branch(wanted, base):
-            if known.profile is not None:
-                finished(draft, end, wanted, known.profile)
+    sheet = next((at for at, one in enumerate(wanted) if one.slots.get("collage")), None)
+    if sheet is not None:
+        ends = draft.together(wanted, sheet)
+    else:
+        ends = [end for base in _bases(wanted, num_images) for end in draft.branch(wanted, base)]
+    if known.profile is not None:
+        for end in ends:
+            finished(draft, end, wanted, known.profile)
     plan = v1.Plan(steps=draft.steps, confidence=confidence, output=written(wanted, known))
     settle_seeds(plan, known.seed)
     seal(plan)

@@ -294,3 +294,26 @@ def test_a_size_alone_is_no_question() -> None:
     goal = "make an instagram story"
     made = plan_goal(goal, detailed(goal, vague, 1), 1, DRAWINGS)
     assert [step.edit.resize.platform for step in made.steps] == ["instagram-story"]
+
+
+def test_a_platform_keeps_the_subject_in_view_where_it_can_be_found() -> None:
+    asked: tuple[str, Slots] = ("resize", {"platform": "instagram story"})
+    finding = Known(catalog=Catalog((*DRAWINGS.catalog.models, Offered("editor", "isnet", "matting"))))
+    assert plan("for an instagram story", asked, known=finding).steps[0].edit.resize.fit == editor.FIT_MODE_SUBJECT
+    assert plan("for an instagram story", asked).steps[0].edit.resize.fit == editor.FIT_MODE_UNSPECIFIED
+
+
+@pytest.mark.parametrize(
+    ("pictures", "width", "height"), [(2, 1340, 680), (3, 2000, 680), (4, 1340, 1340), (5, 2000, 1340)]
+)
+def test_a_collage_holds_every_picture_in_a_cell_of_its_own(pictures: int, width: int, height: int) -> None:
+    made = plan(
+        "black and white, as a collage", ("color_correct", {"tone": "grayscale"}), ("composite", {}), pictures=pictures
+    )
+    assert names(made).count("color_correct") == names(made).count("resize") == pictures
+    ground = next(step.edit.extend for step in made.steps if step.operation == "extend")
+    assert (ground.left + 640 + ground.right, ground.top + 640 + ground.bottom) == (width, height)
+    places = [(20, 20)]
+    places += [(one.x, one.y) for step in made.steps if (one := step.edit.composite.position).x]
+    assert len(set(places)) == pictures and all(x + 660 <= width and y + 660 <= height for x, y in places)
+    assert made.steps[-1].operation == "composite"
