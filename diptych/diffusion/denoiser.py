@@ -11,6 +11,8 @@ _SAMPLES = ("sample", "hidden_states")
 _NEEDED = ("timestep", "encoder_hidden_states")
 _KNOWN = ("text_embeds", "time_ids", "timestep_cond", "pooled_projections", "image_tokens", "image_scales")
 _CONSTANT = ("encoder_hidden_states", *_KNOWN)
+# A lone sample is filled up to the smallest call that the graph takes.
+_MOST_FILLED = 128
 _RESIDUALS = ("down_block_additional_residual", "mid_block_additional_residual", "block_controlnet_hidden_states")
 
 
@@ -37,6 +39,11 @@ class SampleGraph:
         self.outputs = tuple(spec.name for spec in engine.outputs)
         fixed = {spec.shape[0] for spec in engine.inputs if spec.shape and isinstance(spec.shape[0], int)}
         self._batch_sizes = sorted(int(size) for size in fixed) or sorted(batch_sizes)
+        if self._batch_sizes and self._batch_sizes[0] > _MOST_FILLED:
+            raise FailedPrecondition(
+                f"a graph takes {self._batch_sizes[0]} samples a call and no fewer; served are up to {_MOST_FILLED}",
+                reason="UNSUPPORTED_MODEL",
+            )
         # The arrays that a held input was stacked from, by input and place of the call: while they are the same
         # objects, so is the input.
         self._held: dict[tuple[str, int], tuple[list[Array | float], Held]] = {}

@@ -131,6 +131,8 @@ class _Graphs:
     def open(self, part: str) -> Engine:
         """The graph in the folder `part`."""
         name = f"{part}/{_GRAPH}"
+        if not (self._directory / name).is_file():
+            raise _missing(name)
         engine = open_engine(
             self._directory / name,
             choice=self._choice,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from diptych.diffusion.remembered import Remembered
 from diptych.engines.base import Array, Engine
 from diptych.images import Mask, Pixels
 
@@ -46,6 +47,7 @@ class Autoencoder:
         self.channels = channels
         self._scaling = np.float32(scaling_factor)
         self._shift = np.float32(shift_factor)
+        self._remembered = Remembered(self._encode)
 
     @property
     def can_encode(self) -> bool:
@@ -60,7 +62,11 @@ class Autoencoder:
         return np.ascontiguousarray(pixels.transpose(1, 2, 0).astype(np.uint8))
 
     def encode(self, pixels: Pixels, *, without: Mask | None = None) -> Array:
-        """(C, h, w) float32 latents of (H, W, 3) uint8; pixels where `without` is 0.5 or more are taken for grey."""
+        """(C, h, w) float32 latents of (H, W, 3) uint8; pixels where `without` is 0.5 or more are taken for grey.
+        Remembered while both arrays live."""
+        return self._remembered(pixels, without)
+
+    def _encode(self, pixels: Pixels, without: Mask | None) -> Array:
         if self._encoder is None:
             raise ValueError("the model has no vae_encoder")
         sample = pixels.astype(np.float32).transpose(2, 0, 1)[np.newaxis] / np.float32(127.5) - 1

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from PIL import Image as PillowImage
 
+from diptych.diffusion.remembered import Remembered
 from diptych.engines.base import Array, Engine
 from diptych.images import Pixels
 
@@ -34,6 +35,7 @@ class References:
         self._size = size
         self._num_layers = num_layers
         self._style_layers = list(style_layers)
+        self._tokens_of = Remembered(lambda pixels: self._tokens(_seen(pixels, size)))
 
     def conditions(self, reference: Reference | None) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
         """Inputs of the denoiser with the picture, and without it (for the negative side); without a picture it is
@@ -43,7 +45,7 @@ class References:
             nothing = {TOKENS: self._nothing, SCALES: scales}
             return nothing, nothing
         scales[self._style_layers if reference.style else slice(None)] = reference.scale
-        tokens, without = self._tokens(_seen(reference.pixels, self._size))
+        tokens, without = self._tokens_of(reference.pixels)
         return {TOKENS: tokens, SCALES: scales}, {TOKENS: without, SCALES: scales}
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from tokenizers import Encoding, Tokenizer
 from diptych.diffusion.weighting import WeightedText, read_weights
 from diptych.engines.base import Array, Engine
 
-_KEPT_PROMPTS = 256
+_MOST_KEPT_PROMPTS, _MOST_KEPT_BYTES = 256, 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,10 @@ class TextEncoder:
         self._encoder = encoder
         self._outputs = [states] if pooled is None else [states, pooled]
         self.length = length
-        self.encode: Callable[[str], Encoded] = lru_cache(_KEPT_PROMPTS)(self._encode)
+        width = {spec.name: spec.shape[-1] for spec in encoder.outputs}.get(states)
+        each = 4 * length * (width if isinstance(width, int) else 1024)  # Of T5's largest encoder 4 MiB.
+        kept = max(1, min(_MOST_KEPT_PROMPTS, _MOST_KEPT_BYTES // each))
+        self.encode: Callable[[str], Encoded] = lru_cache(kept)(self._encode)
 
     def unseen(self, prompt: str) -> str:
         """The end of the prompt that does not fit the encoder's window; empty when all fits."""

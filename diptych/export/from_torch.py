@@ -82,8 +82,13 @@ class _Export:
 
     def _encoder(self, part: str) -> int:
         tokenizer = part.replace("text_encoder", "tokenizer")
-        write_tokenizer(self.source / tokenizer, class_of(self.index, tokenizer), self.target / tokenizer)
         module = load_part(self.source, part)
+        write_tokenizer(
+            self.source / tokenizer,
+            class_of(self.index, tokenizer),
+            self.target / tokenizer,
+            vocabulary=int(module.config.vocab_size),
+        )
         self.adapters.merge_into(part, module)
         if module.config.to_dict().get("use_attention_mask"):
             raise FailedPrecondition(f"{part} wants an attention mask, which is not served", reason="UNSUPPORTED_MODEL")

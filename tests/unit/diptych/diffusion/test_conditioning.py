@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer
 
 from diptych.diffusion import Pipeline
 from diptych.diffusion.text import TextEncoder
+from diptych.engines.base import TensorSpec
+from diptych.engines.fake import FakeEngine
 
 
 @pytest.fixture
@@ -44,3 +47,13 @@ def test_a_prompt_is_encoded_once_and_cannot_be_changed(encoder: TextEncoder) ->
 )
 def test_what_does_not_fit_is_told(encoder: TextEncoder, prompt: str, unseen: str) -> None:
     assert encoder.unseen(prompt) == unseen
+
+
+@pytest.mark.parametrize(("width", "kept"), [(768, 256), (4096, 16)])
+def test_prompts_of_wide_encoders_are_not_kept_by_the_hundred(pipeline: Pipeline, width: int, kept: int) -> None:
+    """256 tokens of T5's largest encoder are 4 MiB a prompt."""
+    tokenizer = Tokenizer.from_str(pipeline._conditioner._encoders[0]._tokenizer.to_str())
+    ids = TensorSpec("input_ids", "int64", ("batch", 256))
+    engine = FakeEngine([ids], [TensorSpec("states", "float32", ("batch", 256 if width == 4096 else 77, width))])
+    encoder = TextEncoder(tokenizer, engine, length=256 if width == 4096 else 77, states="states")
+    assert encoder.encode.cache_info().maxsize == kept  # type: ignore[attr-defined]

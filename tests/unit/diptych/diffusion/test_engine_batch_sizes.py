@@ -16,6 +16,7 @@ from diptych.diffusion.denoiser import SampleGraph
 from diptych.engines.base import Array, Engine, Held, TensorSpec
 from diptych.engines.fake import FakeEngine
 from diptych.engines.onnx import OnnxEngine
+from diptych.errors import FailedPrecondition
 
 
 class Counting(FakeEngine):
@@ -41,6 +42,11 @@ def test_calls_have_the_sizes_that_the_engine_takes(count: int, calls: list[int]
     engine = Counting("B")
     SampleGraph(engine, least_batch=2, batch_sizes=(8, 1, 4)).run(samples(count))
     assert engine.sizes == calls
+
+
+def test_a_graph_for_thousands_at_a_time_is_refused() -> None:
+    with pytest.raises(FailedPrecondition, match="takes 1000000 samples a call"):
+        SampleGraph(Counting(10**6))
 
 
 @given(st.integers(1, 20), st.sets(st.integers(1, 9), max_size=3), st.integers(1, 4))

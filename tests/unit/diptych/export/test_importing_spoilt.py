@@ -139,6 +139,8 @@ def test_a_missing_folder_is_named(copy: Path, root: Path, folder: str) -> None:
         ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**10}, "num_train_timesteps 1e.10"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "zzz"}, "describes no walk"),
         ("scheduler/scheduler_config.json", {"beta_start": "a"}, "describes no walk"),
+        ("tokenizer/tokenizer.json", {"model": {"type": "Nope"}}, "tokenizer cannot be read"),
+        ("tokenizer/tokenizer.json", {"model": []}, "tokenizer cannot be read"),
         ("model_index.json", {"tokenizer": ["x"]}, "tokenizer without a name"),
         ("model_index.json", {"unet": [None, None]}, "lacks unet"),
         ("model_index.json", {"_class_name": "FluxPipeline"}, "FluxPipeline are not served"),
@@ -168,6 +170,15 @@ def spoil_file(folder: Path) -> None:
 def test_spoilt_files_are_refused(copy: Path, root: Path, spoil: Callable[[Path], None], told: str) -> None:
     spoil(copy)
     with pytest.raises(DiptychError, match=told):
+        import_model(copy, root, ImportOptions("mine"))
+
+
+def test_a_tokenizer_of_another_model_is_refused(copy: Path, root: Path) -> None:
+    path = copy / "tokenizer/tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"]["whale"] = 10**6
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataCorrupted, match="tokens up to 1000000"):
         import_model(copy, root, ImportOptions("mine"))
 
 
