@@ -1,13 +1,14 @@
 """From a goal to its plan: its words read, its conversation recalled, its models chosen, its time told."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from diptych.errors import FieldViolation, InvalidRequest
+from diptych.errors import FailedPrecondition, FieldViolation, InvalidRequest
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
 from diptych.serving.worker import Worker
@@ -34,6 +35,8 @@ from services.orchestrator.wanted import Wanted, wanted_of
 
 if TYPE_CHECKING:
     from services.orchestrator.language_model import LanguageModel
+
+logger = logging.getLogger(__name__)
 
 _MOST_PROFILES, _LEAST_OPTIONS = 3, 2  # of a question about profiles
 # What a goal says, given whether pictures are attached.
@@ -110,8 +113,11 @@ class Memory:
         await self._worker.run(self._conversations.keep, _caller(), conversation, turn, [*came, *made])
 
     async def save_times(self) -> None:
-        """Writes down how long the calls took."""
-        await self._worker.run(self.estimator.save)
+        """Writes down how long the calls took. Estimates are a service beside the work: no goal fails for them."""
+        try:
+            await self._worker.run(self.estimator.save)
+        except FailedPrecondition as error:
+            logger.warning("times are not kept: %s", error.message)
 
 
 class Goals:

@@ -1,15 +1,17 @@
 """Goals that speak of earlier ones: recalled, taken back, done more, kept over a restart, and nobody else's."""
 
 import hashlib
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from diptych.client import AsyncClient
-from diptych.errors import InvalidRequest, PermissionDenied
+from diptych.errors import FailedPrecondition, InvalidRequest, PermissionDenied
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
+from services.orchestrator.store import Store
 from tests.services.orchestrator_house import House, grey_of, picture, running
 
 
@@ -129,3 +131,21 @@ async def test_another_callers_conversation_is_refused(tmp_path: Path) -> None:
 async def test_without_pictures_of_its_own_a_new_conversation_asks(house: House) -> None:
     events = await house.goal("enhance", conversation_id="new")
     assert events[0].plan.route == v1.ROUTE_CLARIFY and not house.toys.calls
+
+
+async def test_state_that_cannot_be_written_fails_only_what_needs_it(tmp_path: Path) -> None:
+    async with running(state=tmp_path / "state") as house:
+        with sqlite3.connect(tmp_path / "state/orchestrator.sqlite3") as database:
+            for table in ("measured", "turn"):
+                trigger = f"create trigger no_{table} before insert on {table} begin insert into gone values (1); end"
+                database.execute(trigger)
+        assert (await house.goal("enhance", picture()))[-1].completed.images, "times that are lost fail no goal"
+        with pytest.raises(FailedPrecondition, match=r"cannot write in the folder of its state: .*--state") as raised:
+            await say(house, "enhance", picture())
+        assert raised.value.reason == "STATE_NOT_WRITABLE" and str(tmp_path) not in raised.value.message
+
+
+def test_a_place_where_no_state_can_be_kept_is_named_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(FailedPrecondition, match=r"taken.*choose another folder with --state"):
+        Store(tmp_path / "taken")
