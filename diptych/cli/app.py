@@ -1,5 +1,8 @@
 """The `diptych` command, put together."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from diptych.cli.animate import animate
@@ -12,7 +15,6 @@ from diptych.cli.plan import plan
 from diptych.cli.serve import serve
 
 app = typer.Typer(
-    help="Pictures from sentences: plan, generate and edit through diptych's services.",
     epilog="Environment: DIPTYCH_ADDRESS, DIPTYCH_GENERATOR_ADDRESS, DIPTYCH_EDITOR_ADDRESS (host:port); "
     "DIPTYCH_TOKEN; DIPTYCH_TLS_CA, DIPTYCH_CLIENT_CERT, DIPTYCH_CLIENT_KEY (PEM files). "
     "Exit codes: 0 done, 2 usage or bad input, 3 clarification needed, 4 service unavailable, 1 anything else.",
@@ -20,6 +22,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell(asked: bool) -> None:
+    if asked:
+        print(f"diptych {version('diptych')}")
+        raise typer.Exit
+
+
+@app.callback()
+def diptych(
+    told: Annotated[
+        bool, typer.Option("--version", callback=_tell, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Pictures from sentences: plan, generate and edit through diptych's services."""
+
+
 for command in (serve, create, plan, generate, animate_latents, animate, edit, analyze):
     app.command()(command)
 app.add_typer(models, name="models")

@@ -28,6 +28,7 @@ from diptych.errors import (
 DONE, FAILED, USAGE, CLARIFY, UNAVAILABLE = 0, 1, 2, 3, 4
 # What Typer makes of Ctrl-C.
 _INTERRUPTED = 130
+_TO_ANSWER = "Say it in the goal, or ask with --conversation NAME and then give the number as the goal."
 
 T = TypeVar("T")
 
@@ -84,7 +85,7 @@ def report(error: DiptychError, *, as_json: bool) -> None:
         _write_json(_described(error))
     elif isinstance(error, ClarificationNeeded):
         options = [f"  {number}. {label}" for number, label in enumerate(error.options, 1)]
-        print("\n".join([error.question, *options]), file=sys.stderr)
+        print("\n".join([error.question, *options, _TO_ANSWER]), file=sys.stderr)
     else:
         write_line(error.message + _hint(error))
 

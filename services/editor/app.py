@@ -35,7 +35,7 @@ _ROOM_FOR_RECORDS = 64 * 1024
 
 
 class EditorConfig(ServiceConfig):
-    """Settings of the editor."""
+    """Settings of the editor, each also from the environment: DIPTYCH_EDITOR_PORT, or DIPTYCH_PORT."""
 
     service: ClassVar[str] = "editor"
     port: int = Field(50052, ge=0, le=65535, description="Port to listen on; 0 for any free one.")

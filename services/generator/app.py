@@ -32,7 +32,7 @@ _ROOM_FOR_RECORDS = 64 * 1024
 
 
 class GeneratorConfig(ServiceConfig):
-    """Settings of the generator."""
+    """Settings of the generator, each also from the environment: DIPTYCH_GENERATOR_PORT, or DIPTYCH_PORT."""
 
     service: ClassVar[str] = "generator"
 

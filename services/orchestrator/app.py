@@ -35,7 +35,7 @@ _WARM_UP_GOALS = ("draw a red apple icon and cut out the background", "warm up")
 
 
 class OrchestratorConfig(ServiceConfig):
-    """What the orchestrator can be told."""
+    """Settings of the orchestrator, each also from the environment: DIPTYCH_ORCHESTRATOR_PORT, or DIPTYCH_PORT."""
 
     service: ClassVar[str] = "orchestrator"
 

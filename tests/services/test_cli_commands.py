@@ -129,7 +129,8 @@ async def test_without_an_output_nothing_is_overwritten(diptych: Command) -> Non
 async def test_a_question_is_printed_with_its_answers(diptych: Command) -> None:
     done = await diptych("create", "clarify this", "-o", "x.png")
     assert done.code == 3
-    assert done.err.splitlines()[-3:] == ["Which picture do you mean?", "  1. The first", "  2. A new one"]
+    assert done.err.splitlines()[-4:-1] == ["Which picture do you mean?", "  1. The first", "  2. A new one"]
+    assert "--conversation" in done.err.splitlines()[-1]
     asked = await diptych("create", "clarify this", "-o", "x.png", "--json")
     error = json.loads(asked.err)["error"]
     assert asked.code == 3
@@ -351,3 +352,8 @@ async def test_an_output_that_cannot_be_written_is_told_before_any_work(diptych:
     done = await diptych("create", "draw", "-o", "/proc/out.png")
     assert done.code == 2
     assert "/proc/out.png cannot be written" in done.err
+
+
+async def test_the_version_is_told(alone: Command) -> None:
+    done = await alone("--version")
+    assert (done.code, done.text.split()[0]) == (0, "diptych") and done.text.split()[1][0].isdigit()
