@@ -33,7 +33,9 @@ def finished(draft: Draft, end: v1.StepInput, operations: Sequence[Wanted], prof
         if profile.watermark is not None:
             mark = v1.StepInput(stored_sha256=profile.watermark_sha256)
             laid = Wanted("composite", because=f"It is the watermark of the profile “{profile.name}”.")
-            draft.add(laid, v1.PlanStep(edit=profile.mark()), [current, mark])
+            edit = profile.mark()
+            edit.composite.MergeFrom(draft.known.mark)
+            draft.add(laid, v1.PlanStep(edit=edit), [current, mark])
 
 
 def _branded(operation: Wanted, profile: Profile) -> Wanted:

@@ -8,7 +8,7 @@ operation needs a picture that only words describe, the generator draws it first
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diptych.v1 import image_pb2
+from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import slots as fill
 from services.orchestrator.branding import branded, finished
@@ -23,8 +23,10 @@ from services.orchestrator.clarify import (
 from services.orchestrator.drafting import SECOND_PICTURE, Draft, pair_of, takes_second
 from services.orchestrator.implied import with_implied
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
+from services.orchestrator.intent.intent import route_of
 from services.orchestrator.known import Known
 from services.orchestrator.ordering import in_order
+from services.orchestrator.overlays import place_said
 from services.orchestrator.plan import seal
 from services.orchestrator.seeding import settle_seeds
 from services.orchestrator.wanted import Wanted, wanted_of
@@ -42,17 +44,18 @@ _FORMATS = {
 def plan_goal(goal: str, intent: Intent, num_images: int, known: Known | None = None) -> v1.Plan:
     """The sealed plan for a goal that came with `num_images` pictures; CLARIFY when something must be asked."""
     known = known or Known()
-
-    def draft(operations: Sequence[IntendedOperation], pictures: int) -> v1.Plan:
-        return _plan(goal, operations, pictures, intent.confidence, known)
-
     reason = reason_to_ask(intent, num_images)
     mark = lent_and_missing(intent.operations, num_images) if reason is None else ""
     if mark and known.profile is not None and known.profile.watermark is not None:
         # The profile's own is laid over every result.
+        known = replace(known, mark=_mark_said(intent))
         intent, mark = _without_marks(intent), ""
         if not intent.operations and (plan := plan_profile(num_images, known)) is not None:
             return plan
+
+    def draft(operations: Sequence[IntendedOperation], pictures: int) -> v1.Plan:
+        return _plan(goal, operations, pictures, intent.confidence, known)
+
     thing = not_found_by_name(intent.operations) if reason is None else ""
     if mark:
         plan = _asking(which_mark(mark, intent.operations, num_images, draft), intent.confidence)
@@ -84,8 +87,16 @@ def _asking(question: v1.Clarification, confidence: float) -> v1.Plan:
     return seal(plan)
 
 
+def _mark_said(intent: Intent) -> editor_pb2.Composite:
+    """Where and how strongly the goal wants the mark; its width stays the profile's."""
+    own = next(one for one in intent.operations if one.slots.get("own"))
+    said = {"anchor": place_said(own.clause), "opacity": own.slots.get("opacity", "")}
+    return fill.edit("composite", {name: value for name, value in said.items() if value != ""}).composite
+
+
 def _without_marks(intent: Intent) -> Intent:
-    return replace(intent, operations=tuple(one for one in intent.operations if not one.slots.get("own")))
+    kept = tuple(one for one in intent.operations if not one.slots.get("own"))
+    return replace(intent, operations=kept, route=route_of(tuple(one.name for one in kept)))
 
 
 def _plan(

@@ -1,5 +1,6 @@
 """What is read out of a goal's words beyond the model's reading, and what plans become of it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from services.orchestrator.known import Known
 from services.orchestrator.model_choice import Catalog, Offered
 from services.orchestrator.plan_faults import plan_faults
 from services.orchestrator.planner import plan_goal
+from services.orchestrator.profiles import Profile
 
 Slots = dict[str, str | float | int]
 DRAWINGS = Known(catalog=Catalog((Offered("generator", "icons", "text-to-image", "Icons", 16, 256),)))
@@ -317,3 +319,18 @@ def test_a_collage_holds_every_picture_in_a_cell_of_its_own(pictures: int, width
     places += [(one.x, one.y) for step in made.steps if (one := step.edit.composite.position).x]
     assert len(set(places)) == pictures and all(x + 660 <= width and y + 660 <= height for x, y in places)
     assert made.steps[-1].operation == "composite"
+
+
+def test_a_brand_s_own_mark_is_laid_where_the_goal_says(tmp_path: Path) -> None:
+    (tmp_path / "mark.png").write_bytes(b"a mark")
+    acme = Profile.model_validate({"name": "acme", "folder": tmp_path, "watermark": {"image": "mark.png"}})
+    known = Known(profile=acme)
+    mark: tuple[str, Slots] = ("add_object", {"object": "logo"})
+    warmer: tuple[str, Slots] = ("color_correct", {"temperature": 0.3})
+    made = plan("make it warmer and add our logo in the top left", warmer, mark, known=known)
+    laid = made.steps[-1]
+    assert names(made) == ["color_correct", "composite"] and laid.inputs[1].stored_sha256 == acme.watermark_sha256
+    assert laid.edit.composite.anchor == editor.ANCHOR_TOP_LEFT
+    assert laid.edit.composite.relative_width == pytest.approx(0.2)
+    alone = plan("add our watermark", ("add_object", {"object": "watermark"}), known=known)
+    assert names(alone) == ["composite"] and alone.steps[0].edit.composite.anchor == editor.ANCHOR_BOTTOM_RIGHT
