@@ -28,7 +28,7 @@ RAW = image_pb2.OutputOptions(format=image_pb2.IMAGE_FORMAT_RAW)
 PICTURE = np.kron(np.random.default_rng(5).integers(0, 256, (8, 8, 3)), np.ones((8, 8, 1))).astype(np.uint8)
 MASK = np.zeros((64, 64, 3), np.uint8)
 MASK[16:48, 8:56] = 255
-ORDERS = 24
+ORDERS = 16
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def an_order(chance: random.Random, number: int) -> v1.GenerationSpec:
         height=64,
         seed=chance.randrange(2**64),
         num_images=chance.choice([1, 1, 1, 3]),
-        num_inference_steps=50 if number % 12 == 0 else chance.randint(1, 12),
+        num_inference_steps=50 if number % 8 == 0 else chance.randint(1, 12),
         guidance_scale=chance.choice([1.0, 1.0, 4.5, 7.5]),
         noise_schedule=names[number % len(names)],
         output=RAW,
@@ -159,8 +159,8 @@ async def test_whatever_rides_along_each_picture_is_the_one_drawn_alone(models: 
                 await hurried(client, spec)
             if number % 6 == 3:
                 await film(client, luck.randint(0, 16))
-            assert await watched(client, spec, None) == alone[number], spec
-            assert await drawn(client, spec) == alone[number], spec
+            again = drawn(client, spec) if luck.random() < 0.4 else watched(client, spec, None)
+            assert await again == alone[number], spec
 
         async with asyncio.TaskGroup() as group:
             for number in range(ORDERS):

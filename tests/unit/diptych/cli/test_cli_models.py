@@ -1,12 +1,15 @@
 """`diptych models`: versions listed, graphs timed, files removed. Real files, no service."""
 
 import json
+import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
-from diptych.cli.failures import run_command
+from diptych.cli.failures import ended_gently, run_command
 from diptych.repository import ModelRepository
 from diptych.repository.builds import Build, BuildKey, BuiltPart, write_build
 from tests.unit.diptych.repository.conftest import Workbench, onnx_bytes, own_file, python_file, workbench
@@ -142,3 +145,13 @@ def test_builds_are_listed_with_what_they_gain(workbench: Workbench, capsys: pyt
     assert run(workbench, "list", "--json") == 1
     said = capsys.readouterr()
     assert [one["name"] for one in json.loads(said.out)] == ["far"] and "unreadable build.toml" in said.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_taken_as_ctrl_c(number: signal.Signals) -> None:
+    """So that what is half-made is taken away."""
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), ended_gently():
+        os.kill(os.getpid(), number)
+        time.sleep(20)  # Interrupted at once.
+    assert signal.getsignal(number) is before
