@@ -104,9 +104,10 @@ async def test_previews_come_as_often_as_asked_and_none_unasked(tiny_models: Pat
 
 async def test_speed_and_time_left_are_told(tiny_models: Path) -> None:
     async with generator(tiny_models) as (_, client):
-        progress = [e.progress for e in await watch(client, num_inference_steps=20) if e.HasField("progress")]
+        progress = [e.progress for e in await watch(client, num_inference_steps=200) if e.HasField("progress")]
     assert all(one.HasField("remaining") for one in progress)
-    assert progress[0].remaining.ToNanoseconds() > progress[10].remaining.ToNanoseconds() > 0
+    left = [one.remaining.ToNanoseconds() for one in progress]  # Estimates, on a machine that others use too.
+    assert max(left[:50]) > max(left[-5:]) >= 0
     assert all(one.steps_per_second > 0 for one in progress[1:])
     assert progress[-1].remaining.ToNanoseconds() == 0
 
