@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures
+from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures, told
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -134,6 +134,7 @@ class IntentModel:
                 logits[self._settings.operations.index("add_object")] = -2 * _TOLD
         if has_image and len(text) <= _SHORT:
             logits[:-1] = self._with_parts(text, logits[:-1], tags, features)
+        self._tell(text, has_image, logits)
         if has_image and phrasing.hides(text):
             sharpening = self._settings.operations.index("deblur")
             logits[sharpening] = -2 * _TOLD  # the opposite
@@ -141,6 +142,16 @@ class IntentModel:
         order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
         found = evidence(self._settings.operations, logits, order)
         return found, Tagging(text, features, tags, seen["token_slots"][0], None)
+
+    def _tell(self, text: str, has_image: bool, logits: Float32Array) -> None:
+        """Lifts the logits (K + 1,) of what closed words tell beyond doubt."""
+        parts = [text[span.start : span.end] for span in clauses.parts_of(text)]
+        if has_image and any(told.recolours(part) for part in parts):
+            at = self._settings.operations.index("color_correct")
+            logits[at], logits[-1] = max(logits[at], _TOLD), min(logits[-1], -_TOLD)
+        if not has_image and any(told.cuts_out(part) for part in parts[1:]):
+            at, crop = (self._settings.operations.index(name) for name in ("remove_background", "crop"))
+            logits[at], logits[crop] = max(logits[at], _TOLD), min(logits[crop], -_TOLD)
 
     def _read(self, texts: list[str], has_image: bool) -> tuple[list[Features], Mapping[str, Float32Array]]:
         """The features of texts and what the head makes of them, a row for each; short ones are padded."""

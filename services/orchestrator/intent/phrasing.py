@@ -46,7 +46,8 @@ _REMOVAL = (
     ),
     re.compile(r"\bno (?P<object>[\w' -]{2,40}?) (?:in|on|left in) (?:the|this)\b", re.IGNORECASE),
     re.compile(
-        r"\b(?:nimm|mach|schaff|räum|tu)e?\s+(?:bitte\s+)?(?P<object>.{2,60}?)\s+(?:weg|raus|heraus|fort)\b",
+        r"\b(?:nimm|mach|schaff|räum|tu)e?\s+(?:bitte\s+)?(?P<object>.{2,60}?)\s+"
+        r"(?:weg|raus|heraus|fort|aus (?:dem|der) (?:bild|foto|aufnahme))\b",
         re.IGNORECASE,
     ),
     re.compile(

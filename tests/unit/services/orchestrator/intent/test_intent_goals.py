@@ -39,6 +39,7 @@ def model() -> Iterator[IntentModel]:
         ("calibration_goals", 0.79, 0.73),
         ("everyday_goals", 0.91, 0.85),
         ("hard_goals", 0.7, 0.7),
+        ("household_goals", 0.8, 0.85),
     ],
 )
 def test_our_own_goals(model: IntentModel, name: str, least: float, least_of_several: float) -> None:
@@ -91,6 +92,9 @@ def test_what_is_unsure_is_asked(model: IntentModel, goal: str) -> None:
         ("先去掉路人，再调亮", ["remove_object", "color_correct"]),
         ("entferne das Auto und mach es heller", ["remove_object", "color_correct"]),
         ("make it nicer", ["enhance"]),
+        ("mach das Auto rot", ["color_correct"]),
+        ("pon el coche rojo", ["color_correct"]),
+        ("brighten it, after which crop it square", ["color_correct", "crop"]),
         ("crop it and sharpen it, but not before you've denoised it", ["denoise", "crop", "deblur"]),
     ],
 )
