@@ -75,7 +75,7 @@ def test_an_error_keeps_what_it_says_and_gains_its_step() -> None:
     assert isinstance(error, InvalidRequest)
     assert error.reason == "BAD"
     assert error.metadata == {"step_id": "a", "operation": "denoise", "service": "editor"}
-    assert [fault.field for fault in error.violations] == ["goal.images[0].image.content", "spec.imagery"]
+    assert [fault.field for fault in error.violations] == ["goal.images[0].image.content", "step a: imagery"]
 
 
 async def test_a_step_of_two_pictures_begins_once_and_ends_with_the_last() -> None:
