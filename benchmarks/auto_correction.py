@@ -20,9 +20,9 @@ import sklearn.datasets
 
 from benchmarks.measuring import machine
 from diptych.images import Pixels
-from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, to_encoded, to_oklab
 from services.editor.operations import color_correct, enhance
-from services.editor.relighting import relight
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, LUMINANCE, to_encoded, to_oklab
+from services.editor.toning.relighting import relight
 
 Change = Callable[[Pixels], Pixels]
 _WIDTH = 240

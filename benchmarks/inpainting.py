@@ -22,7 +22,7 @@ from benchmarks.feature_distance import FeatureDistance
 from benchmarks.measuring import machine
 from benchmarks.restoration import photographs, psnr, ssim
 from diptych.images import Pixels
-from services.editor.completion import completed
+from services.editor.filling.completion import completed
 
 Hole = NDArray[np.bool_]
 _SIDE, _LEAST_SHOWN = 640, 224

@@ -10,18 +10,18 @@ from diptych.films import FilmWriter, film_size, resolve_format
 from diptych.images import Pixels
 from diptych.serving.context import RequestContext
 from diptych.v1 import editor_pb2, image_pb2
-from services.editor.camera import PAN, ZOOM_IN, Path, camera_path
 from services.editor.context import EditContext
 from services.editor.convert import check_image
-from services.editor.dominant_shifts import Hole
+from services.editor.cutting.matting import box_of, find_subject
 from services.editor.editing import Editor, marking, timing
 from services.editor.effect import measure
 from services.editor.faults import Faults
-from services.editor.inpainting import continued
-from services.editor.layers import Scene, behind, flat, mirrored, parted
-from services.editor.matting import box_of, find_subject
+from services.editor.filling.inpainting import continued
 from services.editor.models import INPAINTING
-from services.editor.resampling import resample
+from services.editor.moving.camera import PAN, ZOOM_IN, Path, camera_path
+from services.editor.moving.layers import Scene, behind, flat, mirrored, parted
+from services.editor.pixels.dominant_shifts import Hole
+from services.editor.pixels.resampling import resample
 
 Event = editor_pb2.StreamAnimateImageResponse
 T = TypeVar("T")

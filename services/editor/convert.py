@@ -7,11 +7,11 @@ from typing import Any
 from diptych.errors import Unsupported
 from diptych.images import DEFAULT_QUALITY, output_faults
 from diptych.v1 import editor_pb2, image_pb2
+from services.editor.cutting.selection import SelectionRequest, read_selection
 from services.editor.faults import Faults
-from services.editor.looking import read_kinds
 from services.editor.models import DENOISE, INPAINTING, LANDMARKS, MATTING, NAMED_STYLE, UPSCALE
 from services.editor.operations import EDITS, Edit
-from services.editor.selection import SelectionRequest, read_selection
+from services.editor.seeing.looking import read_kinds
 
 MOST_OPERATIONS = 32
 # What a `model` in these operations must be for.

@@ -12,9 +12,9 @@ from diptych.errors import InvalidRequest
 from diptych.images import FileFacts, ImageLimits, Pixels, facts_of, fitted_metadata, from_message, to_message
 from diptych.serving.context import RequestClock, RequestContext
 from diptych.v1 import editor_pb2, image_pb2
-from services.editor import selection
 from services.editor.context import EditContext, ImageThreads
 from services.editor.convert import EditRequest, OperationRequest, Output
+from services.editor.cutting import selection
 from services.editor.effect import measure
 from services.editor.models import EditorModels
 from services.editor.safeguard import Safeguard

@@ -8,7 +8,7 @@ import numpy as np
 
 from diptych.images import Mask, Pixels
 from diptych.v1 import image_pb2
-from services.editor.likeness import LEAST_LIKENESS, likeness
+from services.editor.pixels.likeness import LEAST_LIKENESS, likeness
 
 # Differences up to this are rounding.
 _ROUNDING = 1

@@ -21,7 +21,7 @@ from diptych.serving.model_service import model_ref
 from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
-from services.editor.color_spaces import Floats
+from services.editor.pixels.color_spaces import Floats
 
 logger = logging.getLogger(__name__)
 

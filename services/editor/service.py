@@ -11,15 +11,15 @@ from diptych.images import Pixels, to_message
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
 from diptych.v1 import editor_pb2, editor_pb2_grpc, image_pb2
-from services.editor import selection
 from services.editor.animate import animate, animation_request
 from services.editor.context import EditContext
 from services.editor.convert import analysis_kinds, check_image, edit_request, select_request
+from services.editor.cutting import selection
+from services.editor.cutting.finding import Found
+from services.editor.cutting.matting import box_of
 from services.editor.editing import Editor, timing
 from services.editor.faults import Faults
-from services.editor.finding import Found
-from services.editor.looking import kinds_to_find, look
-from services.editor.matting import box_of
+from services.editor.seeing.looking import kinds_to_find, look
 
 SERVICE_NAME = "diptych.v1.EditorService"
 

@@ -17,18 +17,18 @@ from diptych.serving.telemetry import Telemetry
 from diptych.serving.worker import Worker
 from diptych.v1.orchestrator_pb2_grpc import add_OrchestratorServiceServicer_to_server
 from services.orchestrator.catalog import CatalogReader
-from services.orchestrator.conversations import Conversations
-from services.orchestrator.estimating import Estimator
-from services.orchestrator.executor import Executor
 from services.orchestrator.goals import Goals, Memory, Understand
-from services.orchestrator.history import History
 from services.orchestrator.intent import Intent, IntentModel
-from services.orchestrator.profiles import read_profiles
+from services.orchestrator.memory.conversations import Conversations
+from services.orchestrator.memory.estimating import Estimator
+from services.orchestrator.memory.history import History
+from services.orchestrator.memory.store import Store
+from services.orchestrator.planning.profiles import read_profiles
+from services.orchestrator.running.executor import Executor
 from services.orchestrator.service import OrchestratorServicer
-from services.orchestrator.store import Store
 
 if TYPE_CHECKING:
-    from services.orchestrator.language_model import LanguageModel
+    from services.orchestrator.language.language_model import LanguageModel
 
 # The first calls of a session are the slow ones: they are made before anybody waits.
 _WARM_UP_GOALS = ("draw a red apple icon and cut out the background", "warm up")
@@ -147,7 +147,7 @@ def assemble(config: OrchestratorConfig, understand: Understand, worker: Worker 
 def _language_model(config: OrchestratorConfig) -> "LanguageModel | None":
     if not config.llm_url:
         return None
-    from services.orchestrator.language_model import LanguageModel  # needs the extra [llm]
+    from services.orchestrator.language.language_model import LanguageModel  # needs the extra [llm]
 
     return LanguageModel(config.llm_url, config.llm_model, config.llm_key, seconds=config.llm_seconds)
 

@@ -7,7 +7,7 @@ from diptych.calls import ServiceName
 from diptych.client import AsyncClient
 from diptych.errors import DiptychError
 from diptych.v1 import model_pb2
-from services.orchestrator.model_choice import Catalog, Offered
+from services.orchestrator.planning.model_choice import Catalog, Offered
 
 _FRESH_SECONDS, _RETRY_SECONDS, _PATIENCE = 60.0, 5.0, 1.0
 _USABLE = (model_pb2.MODEL_STATE_AVAILABLE, model_pb2.MODEL_STATE_LOADING, model_pb2.MODEL_STATE_READY)

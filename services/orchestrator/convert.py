@@ -3,19 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
-
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
 from diptych.images import output_faults
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.plan import seal
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.profile_words import named
-from services.orchestrator.profiles import Profile, unknown_profile
+from services.orchestrator.planning.enums import unknown_enums
+from services.orchestrator.planning.plan import seal
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.profile_words import named
+from services.orchestrator.planning.profiles import Profile, unknown_profile
 
 MAX_GOAL_BYTES = 8192
 MAX_IMAGES = 16
@@ -90,31 +87,6 @@ def plan_to_run(request: v1.RunPlanRequest, max_image_bytes: int) -> AskedPlan:
     _refuse_key(request.idempotency_key)
     images = _contents(request.images)
     return AskedPlan(seal(request.plan), images, request.preview_interval, request.conversation_id)
-
-
-def unknown_enums(message: Message, path: str = "") -> list[FieldViolation]:
-    """Every enum field of `message`, however deep, whose number the contract does not know."""
-    faults = []
-    for field, value in message.ListFields():
-        at = f"{path}.{field.name}" if path else field.name
-        if field.enum_type is not None:
-            known = field.enum_type.values_by_number
-            faults += [
-                FieldViolation(where, f"{number} is none of {', '.join(sorted(field.enum_type.values_by_name))}")
-                for where, number in _entries(field, value, at)
-                if number not in known
-            ]
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            for where, inner in _entries(field, value, at):
-                faults += unknown_enums(inner, where)
-    return faults
-
-
-def _entries(field: FieldDescriptor, value: Any, at: str) -> Iterator[tuple[str, Any]]:
-    if field.is_repeated:
-        yield from ((f"{at}[{index}]", one) for index, one in enumerate(value))
-    else:
-        yield at, value
 
 
 def _goal(

@@ -15,26 +15,26 @@ from diptych.serving.worker import Worker
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.catalog import CatalogReader
-from services.orchestrator.clarify import which_profile
-from services.orchestrator.conversations import Conversation, Conversations, Kept, Turn
 from services.orchestrator.convert import AskedGoal
-from services.orchestrator.details import detailed
-from services.orchestrator.estimating import Estimator, every_plan, size_of
-from services.orchestrator.followup import FollowUp, chosen_plan, follow_up, intended
 from services.orchestrator.intent import ClarifyReason, Intent
 from services.orchestrator.intent.intent import route_of
-from services.orchestrator.known import Known
-from services.orchestrator.language_plan import NoPlan
-from services.orchestrator.peers import Given
-from services.orchestrator.plan import seal
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal, plan_profile, reason_to_ask
-from services.orchestrator.profiles import Profile
-from services.orchestrator.taking_back import picture_before
-from services.orchestrator.wanted import Wanted, wanted_of
+from services.orchestrator.language.language_plan import NoPlan
+from services.orchestrator.memory.conversations import Conversation, Conversations, Kept, Turn
+from services.orchestrator.memory.estimating import Estimator, every_plan, size_of
+from services.orchestrator.memory.followup import FollowUp, chosen_plan, follow_up, intended
+from services.orchestrator.memory.taking_back import picture_before
+from services.orchestrator.planning.clarify import which_profile
+from services.orchestrator.planning.details import detailed
+from services.orchestrator.planning.known import Known
+from services.orchestrator.planning.plan import seal
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.planner import plan_goal, plan_profile, reason_to_ask
+from services.orchestrator.planning.profiles import Profile
+from services.orchestrator.planning.wanted import Wanted, wanted_of
+from services.orchestrator.running.peers import Given
 
 if TYPE_CHECKING:
-    from services.orchestrator.language_model import LanguageModel
+    from services.orchestrator.language.language_model import LanguageModel
 
 logger = logging.getLogger(__name__)
 

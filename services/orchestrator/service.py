@@ -12,10 +12,10 @@ from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from diptych.v1.orchestrator_pb2_grpc import OrchestratorServiceServicer
 from services.orchestrator import convert
-from services.orchestrator.executor import Executor
 from services.orchestrator.goals import Goals, Memory, Planned
-from services.orchestrator.peers import Given
-from services.orchestrator.run import Job
+from services.orchestrator.running.executor import Executor
+from services.orchestrator.running.peers import Given
+from services.orchestrator.running.run import Job
 
 
 class OrchestratorServicer(OrchestratorServiceServicer):

@@ -11,7 +11,7 @@ from diptych.client import AsyncClient
 from diptych.errors import FailedPrecondition, InvalidRequest, PermissionDenied
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.store import Store
+from services.orchestrator.memory.store import Store
 from tests.services.orchestrator_house import House, grey_of, picture, running
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from diptych.images import Pixels
 from services.editor.context import EditContext
+from services.editor.cutting.reach import Reach
 from services.editor.faults import Faults
 from services.editor.operations import (
     add_object,
@@ -30,7 +31,6 @@ from services.editor.operations import (
     upscale,
     write_text,
 )
-from services.editor.reach import Reach
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.placing import Look, lay_over
-from services.editor.resampling import resample
+from services.editor.filling.placing import Look, lay_over
+from services.editor.pixels.resampling import resample
 from services.editor.second_picture import open_picture, read_picture
-from services.editor.selection import blend
 
 # The default place: as wide as this share of the picture, in its lower third, clear of the edge.
 _WIDTH, _HEIGHT, _CLEAR = 0.5, 1 / 3, 0.04

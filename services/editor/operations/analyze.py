@@ -9,7 +9,7 @@ from diptych.images import Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.looking import kind_name, kinds_to_find, look, read_kinds
+from services.editor.seeing.looking import kind_name, kinds_to_find, look, read_kinds
 
 Kinds: TypeAlias = tuple[editor_pb2.AnalysisKind.ValueType, ...]
 

@@ -8,15 +8,15 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
-from services.editor.edges import bleed
+from services.editor.cutting.foreground import subject_colors
+from services.editor.cutting.matting import DEFAULT_MODEL, box_of, find_subject
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.foreground import subject_colors
-from services.editor.layers import behind
-from services.editor.lens_blur import defocused
-from services.editor.matting import DEFAULT_MODEL, box_of, find_subject
 from services.editor.models import DEPTH
+from services.editor.moving.layers import behind
+from services.editor.pixels.edges import bleed
+from services.editor.pixels.lens_blur import defocused
 from services.editor.seeing.depth import find_depth
-from services.editor.selection import blend
 
 _MOST_RADIUS = 200.0
 _DEFAULT_SHARE = 0.02

@@ -6,8 +6,10 @@ import numpy as np
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor.analysis import visible_sample
-from services.editor.color_spaces import (
+from services.editor.context import EditContext
+from services.editor.cutting.selection import blend
+from services.editor.faults import Faults
+from services.editor.pixels.color_spaces import (
     LINEAR_OF_BYTE,
     LUMINANCE,
     Floats,
@@ -16,10 +18,8 @@ from services.editor.color_spaces import (
     to_linear,
     to_oklab,
 )
-from services.editor.context import EditContext
-from services.editor.faults import Faults
-from services.editor.selection import blend
-from services.editor.white_balance import neutral_gains
+from services.editor.seeing.analysis import visible_sample
+from services.editor.toning.white_balance import neutral_gains
 
 _RANGES = {
     "exposure": (-5.0, 5.0), "contrast": (-1.0, 1.0), "highlights": (-1.0, 1.0), "shadows": (-1.0, 1.0),

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2, image_pb2
-from services.editor.anchors import anchored
 from services.editor.context import EditContext
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.placing import Look, lay_over
-from services.editor.resampling import resample
+from services.editor.filling.placing import Look, lay_over
+from services.editor.pixels.anchors import anchored
+from services.editor.pixels.resampling import resample
 from services.editor.second_picture import open_picture, read_picture
-from services.editor.selection import blend
 
 _MOST_SCALE = 8.0
 _MOST_FEATHER = 200.0

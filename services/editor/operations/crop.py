@@ -8,9 +8,9 @@ import numpy as np
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.matting import extent, subject_box
+from services.editor.cutting.selection import check_box
 from services.editor.faults import Faults
-from services.editor.matting import extent, subject_box
-from services.editor.selection import check_box
 
 _MARGIN = 0.05
 _SIDES = ("left", "top", "right", "bottom")

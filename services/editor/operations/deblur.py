@@ -8,16 +8,16 @@ import numpy as np
 
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
-from services.editor.deblurring import Deconvolution, measure_blur, sigmas
-from services.editor.denoising import DEFAULT_MODEL, TileProgress, denoise_planes, denoise_smooth
 from services.editor.faults import Faults
 from services.editor.models import OpenModel
-from services.editor.noise import Noise, measure_noise
 from services.editor.operations.denoise import merge, needed_pixels, visible_colors
-from services.editor.smooth_parts import half, only_noise
-from services.editor.tiling import count_tiles, run_tiled
+from services.editor.pixels.color_spaces import Floats
+from services.editor.pixels.noise import Noise, measure_noise
+from services.editor.pixels.smooth_parts import half, only_noise
+from services.editor.pixels.tiling import count_tiles, run_tiled
+from services.editor.restoring.deblurring import Deconvolution, measure_blur, sigmas
+from services.editor.restoring.denoising import DEFAULT_MODEL, TileProgress, denoise_planes, denoise_smooth
 
 # Large tiles: what they overlap by is worked on in every round.
 _OVERLAP, _TILES = 48, 2

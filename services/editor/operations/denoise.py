@@ -8,12 +8,12 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
-from services.editor.denoising import COARSE_NOISE, DEFAULT_MODEL, remove_noise
-from services.editor.edges import bleed
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.noise import Noise, measure_noise
-from services.editor.selection import blend
-from services.editor.smooth_parts import half
+from services.editor.pixels.edges import bleed
+from services.editor.pixels.noise import Noise, measure_noise
+from services.editor.pixels.smooth_parts import half
+from services.editor.restoring.denoising import COARSE_NOISE, DEFAULT_MODEL, remove_noise
 
 # Noise up to the first is left alone by default, noise from the second on is taken away whole.
 _UNSEEN, _DISTURBING = 1.3, 3.0

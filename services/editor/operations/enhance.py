@@ -6,15 +6,15 @@ import numpy as np
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor.analysis import visible_sample
-from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, Floats, to_encoded, to_oklab
 from services.editor.context import EditContext
-from services.editor.denoising import DEFAULT_MODEL, remove_noise
 from services.editor.faults import Faults
-from services.editor.noise import Noise, measure_noise
 from services.editor.operations.denoise import default_strength, merge, needed_pixels, visible_colors
-from services.editor.relighting import Relight, relight
-from services.editor.white_balance import neutral_gains
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, LUMINANCE, Floats, to_encoded, to_oklab
+from services.editor.pixels.noise import Noise, measure_noise
+from services.editor.restoring.denoising import DEFAULT_MODEL, remove_noise
+from services.editor.seeing.analysis import visible_sample
+from services.editor.toning.relighting import Relight, relight
+from services.editor.toning.white_balance import neutral_gains
 
 # The median tone of a photograph may lie anywhere between these, sRGB 0 to 1.
 _DARK, _BRIGHT = 0.36, 0.62

@@ -8,10 +8,10 @@ import numpy as np
 
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.resampling import premultiplied, unpremultiplied
+from services.editor.pixels.color_spaces import Floats
+from services.editor.pixels.resampling import premultiplied, unpremultiplied
 
 _MOST = 8192
 _SIDES = ("left", "top", "right", "bottom")

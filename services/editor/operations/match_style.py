@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from diptych.images import Pixels, from_message
 from diptych.v1 import editor_pb2, image_pb2
-from services.editor.color_matching import find_match, recolor
 from services.editor.context import EditContext
 from services.editor.faults import Faults
+from services.editor.toning.color_matching import find_match, recolor
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.foreground import subject_colors
+from services.editor.cutting.matting import DEFAULT_MODEL, find_subject
 from services.editor.faults import Faults
-from services.editor.foreground import subject_colors
-from services.editor.matting import DEFAULT_MODEL, find_subject
 
 
 @dataclass(frozen=True)

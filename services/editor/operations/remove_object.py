@@ -9,10 +9,10 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
-from services.editor.edges import bleed
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.inpainting import continued
-from services.editor.selection import blend
+from services.editor.filling.inpainting import continued
+from services.editor.pixels.edges import bleed
 
 # The soft rim of a selection shows through only where it is weaker than this: what is taken away leaves no ghost.
 _RIM = 0.25

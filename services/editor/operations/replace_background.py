@@ -7,16 +7,16 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.foreground import subject_colors
+from services.editor.cutting.matting import DEFAULT_MODEL, find_subject
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.foreground import subject_colors
-from services.editor.harmonize import lit_like
-from services.editor.lens_blur import defocused
-from services.editor.matting import DEFAULT_MODEL, find_subject
+from services.editor.filling.harmonize import lit_like
+from services.editor.filling.placing import shaded
 from services.editor.operations.crop import largest
-from services.editor.placing import shaded
-from services.editor.resampling import resample
+from services.editor.pixels.lens_blur import defocused
+from services.editor.pixels.resampling import resample
 from services.editor.second_picture import open_picture, read_picture
-from services.editor.selection import blend
 
 _MOST_RADIUS = 200.0
 _ROWS = 256

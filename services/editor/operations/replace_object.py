@@ -7,16 +7,16 @@ import numpy as np
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
-from services.editor.edges import bleed
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.inpainting import continued
+from services.editor.filling.inpainting import continued
+from services.editor.filling.placing import Look, lay_over
 from services.editor.operations.add_object import standing
 from services.editor.operations.remove_object import LEAST, without
 from services.editor.operations.replace_background import cover
-from services.editor.placing import Look, lay_over
-from services.editor.resampling import resample
+from services.editor.pixels.edges import bleed
+from services.editor.pixels.resampling import resample
 from services.editor.second_picture import open_picture, read_picture
-from services.editor.selection import blend
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.matting import subject_box
 from services.editor.faults import Faults
-from services.editor.matting import subject_box
 from services.editor.operations.crop import largest
-from services.editor.resampling import resample
+from services.editor.pixels.resampling import resample
 
 _MOST_SIDE = 16_384
 _MOST_SCALE = 8.0

@@ -7,12 +7,12 @@ import numpy as np
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.retouching import Amounts, retouch
+from services.editor.restoring.retouching import Amounts, retouch
 from services.editor.seeing.face_regions import window_of
 from services.editor.seeing.faces import MESH, Face, find_faces
 from services.editor.seeing.identity import likeness
-from services.editor.selection import blend
 
 _DEFAULTS = {"skin": 0.5, "blemishes": 0.5, "eyes": 0.3, "teeth": 0.3, "relight": 0.0}
 

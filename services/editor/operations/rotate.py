@@ -9,8 +9,8 @@ from diptych.images import Pixels
 from diptych.v1 import editor_pb2
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.horizon import find_tilt
-from services.editor.resampling import turn, turned_size
+from services.editor.pixels.resampling import turn, turned_size
+from services.editor.seeing.horizon import find_tilt
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ import numpy as np
 from diptych.images import Pixels, flatten, from_message
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
-from services.editor.drawn_styles import DRAWINGS
 from services.editor.faults import Faults
-from services.editor.named_styles import NamedStyle, Palette, find_style, named_styles, similar_styles
 from services.editor.operations.denoise import merge, visible_colors
-from services.editor.stylizing import enlarge_sharply, finish, paint_like, paint_named
+from services.editor.styling.drawn_styles import DRAWINGS
+from services.editor.styling.named_styles import NamedStyle, Palette, find_style, named_styles, similar_styles
+from services.editor.styling.stylizing import enlarge_sharply, finish, paint_like, paint_named
 
 NAMED_MODEL = "multistyle-26"
 _READER, _PAINTER, _CLEANER = "magenta-style-code", "magenta-style", "ffdnet"

@@ -10,14 +10,14 @@ import numpy as np
 from diptych.errors import FailedPrecondition
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
-from services.editor.edges import bleed
 from services.editor.faults import Faults
-from services.editor.likeness import LEAST_LIKENESS, correlation
 from services.editor.models import OpenModel
-from services.editor.resampling import resample
-from services.editor.tiling import count_tiles, run_tiled
+from services.editor.pixels.color_spaces import Floats
+from services.editor.pixels.edges import bleed
+from services.editor.pixels.likeness import LEAST_LIKENESS, correlation
+from services.editor.pixels.resampling import resample
+from services.editor.pixels.tiling import count_tiles, run_tiled
 
 _MOST = 8.0
 # Pixels that neighbouring tiles share, more than twice what the networks look around themselves.

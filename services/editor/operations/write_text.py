@@ -8,12 +8,12 @@ import numpy as np
 
 from diptych.images import Mask, Pixels
 from diptych.v1 import editor_pb2
-from services.editor.anchors import anchored
 from services.editor.context import EditContext
+from services.editor.cutting.selection import blend
 from services.editor.faults import Faults
-from services.editor.lettering import FONT, mask_of, missing, set_in
-from services.editor.placing import over
-from services.editor.selection import blend
+from services.editor.filling.lettering import FONT, mask_of, missing, set_in
+from services.editor.filling.placing import over
+from services.editor.pixels.anchors import anchored
 
 _MOST_CHARACTERS = 500
 _WHITE, _BLACK = (255, 255, 255), (16, 16, 16)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 
 from diptych.images import Pixels
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.framing import planes, shrunk
 
 _DEFAULT_SIDE = 518

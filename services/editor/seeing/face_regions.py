@@ -9,7 +9,7 @@ import numpy as np
 
 from diptych import labels
 from diptych.images import Mask, Pixels
-from services.editor.color_spaces import Floats
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.faces import Face
 
 OVAL = (

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 
 from diptych.images import Pixels
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
 from services.editor.models import OpenModel
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.framing import apart, framed, planes, shrunk, sigmoid
 
 DETECTOR, MESH = "blazeface", "facemesh"

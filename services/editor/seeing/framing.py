@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from diptych.images import Pixels, flatten
-from services.editor.color_spaces import Floats
+from services.editor.pixels.color_spaces import Floats
 
 _GREY = (127, 127, 127)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.images import Pixels
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.faces import LEFT_EYE, RIGHT_EYE, Face, aligned, landmarks_again
 from services.editor.seeing.framing import planes
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diptych.images import Mask, Pixels
-from services.editor.color_spaces import LINEAR_OF_BYTE, Floats, to_oklab
-from services.editor.guided import guided
-from services.editor.resampling import resample
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, Floats, to_oklab
+from services.editor.pixels.guided import guided
+from services.editor.pixels.resampling import resample
 
 Seen = NDArray[np.bool_]
 

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from diptych.images import Pixels
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.framing import planes, shrunk
 
 DETECTOR = "pp-ocr-detection"

@@ -8,8 +8,8 @@ import numpy as np
 
 from diptych.images import Pixels
 from diptych.labels import COCO
-from services.editor.color_spaces import Floats
 from services.editor.context import EditContext
+from services.editor.pixels.color_spaces import Floats
 from services.editor.seeing.framing import apart, framed, planes
 
 DETECTOR = "centernet"

@@ -6,9 +6,9 @@ from PIL import Image
 from benchmarks.editor import ASKED, MOST_BYTES, Cost, asked, earlier, growth, judge, report
 from benchmarks.photograph import photograph
 from diptych.operations import parse_operation
-from services.editor.noise import measure_noise
 from services.editor.operations import EDITS
-from services.editor.smooth_parts import only_noise
+from services.editor.pixels.noise import measure_noise
+from services.editor.pixels.smooth_parts import only_noise
 
 
 def linear(name: str, milliseconds: float, peak: int = 10**9) -> list[Cost]:

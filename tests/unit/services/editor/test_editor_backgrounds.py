@@ -3,10 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.editor.harmonize import grain_of, harmonized, tone_of, with_grain
-from services.editor.lens_blur import defocused, disc
+from services.editor.filling.harmonize import grain_of, harmonized, tone_of, with_grain
 from services.editor.operations.blur_background import distance_behind, distance_by_depth, refocus
 from services.editor.operations.replace_background import Gradient, cover, gradient, lay_on
+from services.editor.pixels.lens_blur import defocused, disc
 
 RED, BLUE = (220, 30, 30), (20, 40, 200)
 

@@ -6,8 +6,8 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.editor.camera import ORBIT, PAN, ZOOM_IN, ZOOM_OUT, View, camera_path
-from services.editor.layers import Layers, Scene, behind, flat, mirrored, parted
+from services.editor.moving.camera import ORBIT, PAN, ZOOM_IN, ZOOM_OUT, View, camera_path
+from services.editor.moving.layers import Layers, Scene, behind, flat, mirrored, parted
 
 MOTIONS = [PAN, ZOOM_IN, ZOOM_OUT, ORBIT]
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from diptych.images import Pixels
-from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, from_oklab, to_encoded, to_linear, to_oklab
+from services.editor.cutting.selection import blend
 from services.editor.operations.color_correct import Parameters, correct, decide
-from services.editor.selection import blend
-from services.editor.white_balance import neutral_gains
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, LUMINANCE, from_oklab, to_encoded, to_linear, to_oklab
+from services.editor.toning.white_balance import neutral_gains
 
 PIXELS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([3, 4])))
 

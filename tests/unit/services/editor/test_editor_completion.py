@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.editor.completion import completed
-from services.editor.dominant_shifts import dominant_shifts
-from services.editor.joining import correction
-from services.editor.labelling import Problem, labelled
+from services.editor.filling.completion import completed
+from services.editor.filling.joining import correction
+from services.editor.pixels.dominant_shifts import dominant_shifts
+from services.editor.pixels.labelling import Problem, labelled
 
 
 def roof(height: int, width: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from services.editor.edges import bleed, decontaminate
-from services.editor.resampling import resample, turn, turned_size
+from services.editor.pixels.edges import bleed, decontaminate
+from services.editor.pixels.resampling import resample, turn, turned_size
 
 RED, BLUE = np.array([230, 40, 30]), np.array([20, 60, 220])
 

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from services.editor.color_spaces import LINEAR_OF_BYTE, LUMINANCE, to_encoded
-from services.editor.deblurring import measure_blur
 from services.editor.operations.enhance import decide
-from services.editor.relighting import Relight, relight
-from services.editor.white_balance import neutral_gains
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, LUMINANCE, to_encoded
+from services.editor.restoring.deblurring import measure_blur
+from services.editor.toning.relighting import Relight, relight
+from services.editor.toning.white_balance import neutral_gains
 
 PIXELS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([3, 4])))
 

@@ -10,11 +10,11 @@ import skimage.data
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.editor.horizon import find_tilt
 from services.editor.operations import resize
 from services.editor.operations.crop import largest
 from services.editor.operations.resize import _contain, _cover, find_platform, platforms
 from services.editor.operations.rotate import _level, _turn
+from services.editor.seeing.horizon import find_tilt
 
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.01, 100))

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from diptych.images import ImageLimits
-from services.editor import completion, inpainting
 from services.editor.context import EditContext, ImageThreads
-from services.editor.harmonize import grain_of
+from services.editor.filling import completion, inpainting
+from services.editor.filling.harmonize import grain_of
 from services.editor.models import EditorModels
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from diptych.errors import InvalidRequest
 from diptych.images import Pixels
 from diptych.v1 import editor_pb2
-from services.editor.anchors import anchored
 from services.editor.context import EditContext
 from services.editor.faults import Faults
-from services.editor.lettering import mask_of, missing, set_in
+from services.editor.filling.lettering import mask_of, missing, set_in
 from services.editor.operations import write_text
+from services.editor.pixels.anchors import anchored
 
 LATIN = st.text(st.sampled_from("abcdefghijklmnop ÄÖÜßéñ€—"), min_size=1, max_size=80).filter(lambda text: text.strip())
 

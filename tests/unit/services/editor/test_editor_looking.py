@@ -13,16 +13,16 @@ from skimage import data
 
 from diptych import labels
 from diptych.v1 import image_pb2
-from services.editor import analysis
-from services.editor.content import looks_drawn
 from services.editor.context import EditContext
+from services.editor.cutting.content import looks_drawn
+from services.editor.cutting.finding import _chosen
+from services.editor.cutting.matte_upsampling import led_by_colors
+from services.editor.cutting.plain_ground import mend
+from services.editor.cutting.selection import _finish
 from services.editor.effect import measure
-from services.editor.finding import _chosen
-from services.editor.matte_upsampling import led_by_colors
 from services.editor.operations.remove_background import cut_out
-from services.editor.plain_ground import mend
+from services.editor.seeing import analysis
 from services.editor.seeing.things import Thing
-from services.editor.selection import _finish
 
 
 def flat(color: tuple[int, int, int], size: int = 32) -> np.ndarray:

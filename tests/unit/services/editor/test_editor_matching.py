@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from services.editor.color_matching import find_match, recolor
-from services.editor.color_spaces import LINEAR_OF_BYTE, to_oklab
+from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, to_oklab
+from services.editor.toning.color_matching import find_match, recolor
 
 PIXELS = arrays.arrays(np.uint8, st.tuples(st.integers(4, 9), st.integers(4, 9), st.sampled_from([3, 4])))
 

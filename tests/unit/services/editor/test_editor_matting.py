@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.editor.matting import _leave
+from services.editor.cutting.matting import _leave
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 48), (400, 300), (128, 128), (37, 91)])

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from services.editor.noise import Noise, measure_noise
 from services.editor.operations.denoise import default_strength, merge
+from services.editor.pixels.noise import Noise, measure_noise
 
 
 def textured(side: int = 200) -> np.ndarray:

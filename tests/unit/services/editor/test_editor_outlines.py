@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.labels import COCO, meaning, similar
-from services.editor.guided import guided
-from services.editor.outlines import _believable, cut, flood, part_at
+from services.editor.cutting.outlines import _believable, cut, flood, part_at
+from services.editor.pixels.guided import guided
 from services.editor.seeing.framing import apart, framed, shrunk
 
 

@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from diptych.v1 import image_pb2
+from services.editor.cutting.reach import Reach, extended
+from services.editor.filling.placing import Look, lay_over, over
 from services.editor.operations.add_object import standing
 from services.editor.operations.remove_object import without
-from services.editor.placing import Look, lay_over, over
-from services.editor.reach import Reach, extended
 
 pictures = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24), st.sampled_from([3, 4])), elements=st.integers(0, 255)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from services.editor.noise import Noise
-from services.editor.smooth_parts import doubled, half, only_noise
+from services.editor.pixels.noise import Noise
+from services.editor.pixels.smooth_parts import doubled, half, only_noise
 
 NOISE = Noise((0.0, 255.0), (6.0, 6.0))
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from services.editor.drawn_styles import DRAWINGS, pixel_art
-from services.editor.named_styles import find_style, named_styles, similar_styles
-from services.editor.stylizing import finish
+from services.editor.styling.drawn_styles import DRAWINGS, pixel_art
+from services.editor.styling.named_styles import find_style, named_styles, similar_styles
+from services.editor.styling.stylizing import finish
 
 
 def test_every_style_is_a_blend_of_the_networks_own_or_drawn_by_arithmetic() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.editor.tiling import count_tiles, lay, run_tiled
+from services.editor.pixels.tiling import count_tiles, lay, run_tiled
 
 
 @settings(deadline=None, max_examples=150)

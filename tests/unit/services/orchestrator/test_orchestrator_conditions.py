@@ -4,8 +4,8 @@
 import pytest
 
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.conditions import bound_of
-from services.orchestrator.wanted import Wanted
+from services.orchestrator.planning.conditions import bound_of
+from services.orchestrator.planning.wanted import Wanted
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from diptych.errors import PermissionDenied
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.conversations import MOST_TURNS, Conversations, Kept, Turn
-from services.orchestrator.store import Store
+from services.orchestrator.memory.conversations import MOST_TURNS, Conversations, Kept, Turn
+from services.orchestrator.memory.store import Store
 
 
 def kept(content: bytes) -> Kept:

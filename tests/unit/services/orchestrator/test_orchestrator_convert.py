@@ -6,7 +6,7 @@ from google.protobuf import text_format
 from diptych.errors import InvalidRequest, Unsupported
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator import convert
-from services.orchestrator.profiles import Profile
+from services.orchestrator.planning.profiles import Profile
 
 LIMIT = 100
 

@@ -8,14 +8,14 @@ import pytest
 from diptych.v1 import editor_pb2 as editor
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.details import detailed
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent
 from services.orchestrator.intent.intent import route_of
-from services.orchestrator.known import Known
-from services.orchestrator.model_choice import Catalog, Offered
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal
-from services.orchestrator.profiles import Profile
+from services.orchestrator.planning.details import detailed
+from services.orchestrator.planning.known import Known
+from services.orchestrator.planning.model_choice import Catalog, Offered
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.planner import plan_goal
+from services.orchestrator.planning.profiles import Profile
 
 Slots = dict[str, str | float | int]
 DRAWINGS = Known(catalog=Catalog((Offered("generator", "icons", "text-to-image", "Icons", 16, 256),)))

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from diptych.images import to_message
 from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.estimating import Estimator, size_of
-from services.orchestrator.history import History
-from services.orchestrator.plan import seal
-from services.orchestrator.store import Store
-from services.orchestrator.timing import CallTimed, amount_of, kind_of, size_after
+from services.orchestrator.memory.estimating import Estimator, size_of
+from services.orchestrator.memory.history import History
+from services.orchestrator.memory.store import Store
+from services.orchestrator.planning.plan import seal
+from services.orchestrator.planning.timing import CallTimed, amount_of, kind_of, size_after
 
 
 def history(*pairs: tuple[float, float]) -> History:

@@ -1,9 +1,9 @@
 import pytest
 
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.conversations import Conversation, Turn
-from services.orchestrator.followup import chosen_plan, follow_up
-from services.orchestrator.wanted import Wanted
+from services.orchestrator.memory.conversations import Conversation, Turn
+from services.orchestrator.memory.followup import chosen_plan, follow_up
+from services.orchestrator.planning.wanted import Wanted
 
 FIRST = Turn("warmer", (Wanted("color_correct", {"temperature": 0.4}),), v1.Plan(), ("a",), ("a",), ("b",))
 SECOND = Turn("square", (Wanted("crop", {"aspect": "1:1"}),), v1.Plan(), ("b",), ("b",), ("c",))

@@ -1,7 +1,7 @@
 from google.protobuf import text_format
 
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.grouping import calls_of
+from services.orchestrator.planning.grouping import calls_of
 
 
 def groups(text: str) -> list[list[str]]:

@@ -1,12 +1,12 @@
 import pytest
 
-from services.orchestrator.implied import named_ground, with_implied
 from services.orchestrator.intent import IntendedOperation, Intent
-from services.orchestrator.known import Known
-from services.orchestrator.model_choice import Catalog, Offered
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal
-from services.orchestrator.wanted import Wanted
+from services.orchestrator.planning.implied import named_ground, with_implied
+from services.orchestrator.planning.known import Known
+from services.orchestrator.planning.model_choice import Catalog, Offered
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.planner import plan_goal
+from services.orchestrator.planning.wanted import Wanted
 
 
 def intent(*operations: tuple[str, dict[str, str | float | int]]) -> Intent:

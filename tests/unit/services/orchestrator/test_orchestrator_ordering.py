@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from services.orchestrator.ordering import in_order, order_is_said
-from services.orchestrator.wanted import Wanted
+from services.orchestrator.planning.ordering import in_order, order_is_said
+from services.orchestrator.planning.wanted import Wanted
 
 
 def names(goal: str, *operations: str) -> list[str]:

@@ -2,7 +2,7 @@ import pytest
 from google.protobuf import json_format
 
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.plan import digest_of, last_steps, operation_of, route_of, seal, service_of
+from services.orchestrator.planning.plan import digest_of, last_steps, operation_of, route_of, seal, service_of
 
 
 def two_steps() -> v1.Plan:

@@ -1,8 +1,8 @@
 from google.protobuf import text_format
 
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.plan import seal
-from services.orchestrator.plan_faults import MAX_STEPS, plan_faults
+from services.orchestrator.planning.plan import seal
+from services.orchestrator.planning.plan_faults import MAX_STEPS, plan_faults
 
 
 def plan(text: str) -> v1.Plan:

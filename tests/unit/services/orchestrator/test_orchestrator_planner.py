@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 
 from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.clarify import not_found_by_name
 from services.orchestrator.intent import ClarifyReason, IntendedOperation, Intent, Reading
-from services.orchestrator.known import Known
-from services.orchestrator.plan import digest_of
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal
+from services.orchestrator.planning.clarify import not_found_by_name
+from services.orchestrator.planning.known import Known
+from services.orchestrator.planning.plan import digest_of
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.planner import plan_goal
 
 Slots = dict[str, str | float | int]
 

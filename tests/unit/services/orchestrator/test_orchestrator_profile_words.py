@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.orchestrator.profile_words import named
+from services.orchestrator.planning.profile_words import named
 
 KNOWN = ("acme", "acme-kids", "blank")
 

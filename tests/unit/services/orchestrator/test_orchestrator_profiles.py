@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from services.orchestrator.profiles import ProfilesError, color_word, read_profiles
+from services.orchestrator.planning.profiles import ProfilesError, color_word, read_profiles
 
 
 def write(folder: Path, text: str, name: str = "brands.toml") -> Path:

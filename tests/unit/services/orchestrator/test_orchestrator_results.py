@@ -3,10 +3,10 @@ import pytest
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
 from diptych.v1 import image_pb2 as image
 from diptych.v1 import orchestrator_pb2 as v1
-from services.orchestrator.busy import busy_seconds
-from services.orchestrator.failures import failing_step, name_step
-from services.orchestrator.marking import marking_verdict
-from services.orchestrator.watch import StepWatch
+from services.orchestrator.running.busy import busy_seconds
+from services.orchestrator.running.failures import failing_step, name_step
+from services.orchestrator.running.marking import marking_verdict
+from services.orchestrator.running.watch import StepWatch
 
 
 def record(step_id: str, *kinds: image.ModelKind.ValueType) -> image.StepRecord:

@@ -5,8 +5,8 @@ from google.protobuf import text_format
 from PIL import ImageColor
 
 from diptych.v1 import editor_pb2
-from services.orchestrator import slots as fill
-from services.orchestrator.colors import color_in, color_of
+from services.orchestrator.planning import slots as fill
+from services.orchestrator.planning.colors import color_in, color_of
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from diptych.repository import ModelRepository
 from services.orchestrator.intent import IntentModel
 from services.orchestrator.intent.prompt import pictured
-from services.orchestrator.plan_faults import plan_faults
-from services.orchestrator.planner import plan_goal
+from services.orchestrator.planning.plan_faults import plan_faults
+from services.orchestrator.planning.planner import plan_goal
 from training.intent.labelled import detail_holds, details, own
 from training.intent.sealed import seal, sealed
 

@@ -5,7 +5,7 @@ import pytest
 from services.orchestrator.intent.limits import limits
 from services.orchestrator.intent.shades import shift
 from services.orchestrator.intent.slots import slots_of
-from services.orchestrator.slots import edit
+from services.orchestrator.planning.slots import edit
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Light and colour of a whole picture."""

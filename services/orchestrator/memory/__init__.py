@@ -1,0 +1,1 @@
+"""What is kept: conversations, and how long steps took."""

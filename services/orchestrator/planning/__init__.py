@@ -1,0 +1,1 @@
+"""From what was understood to a plan: pure, no calls, no clock."""

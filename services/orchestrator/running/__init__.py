@@ -1,0 +1,1 @@
+"""A plan on its way through generator and editor."""
