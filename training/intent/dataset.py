@@ -36,11 +36,25 @@ ENGLISH = [
     "en_said",
     "en_scenes_told",
     "en_daily",
+    "en_people_1",
+    "en_people_2",
+    "scenes_people",
+    "clarify_people",
 ]
-FRAMES = ["words", "scenes", "frames", "frames_plain", "frames_steps", "frames_wide", "frames_told", "frames_daily"]
+FRAMES = [
+    "words",
+    "scenes",
+    "frames",
+    "frames_plain",
+    "frames_steps",
+    "frames_wide",
+    "frames_told",
+    "frames_daily",
+    "frames_people",
+]
 _MEASURED = (
-    "goals", "fresh_goals", "fresh_goals_2", "calibration_goals", "everyday_goals", "hard_goals", "household_goals",
-    "slot_goals",
+    "goals", "fresh_goals", "fresh_goals_2", "fresh_goals_3", "calibration_goals", "everyday_goals", "hard_goals",
+    "household_goals", "slot_goals",
 )  # fmt: skip
 LANGUAGES = ("de", "fr", "es", "zh")
 _EVERYDAY = ("_core", "_daily")
@@ -80,7 +94,20 @@ MIXTURE = (
 def read_phrases(*, everyday: bool = False) -> dict[str, Grammar]:
     """The grammar of each language, and "frames" for English ones. `everyday`: requests to edit come from the files
     of what most people say alone."""
-    hands = ("", "_plain", "_steps", "_wide", "_spoken", "_core", "_broad", "_daily")
+    hands = (
+        "",
+        "_plain",
+        "_steps",
+        "_wide",
+        "_spoken",
+        "_core",
+        "_broad",
+        "_daily",
+        "_people",
+        "_frames_people",
+        "_scenes_people",
+        "_clarify_people",
+    )
     own = {language: [language + hand for hand in hands] for language in LANGUAGES}
     found = load(PHRASES, {"en": ENGLISH, "frames": FRAMES} | own)
     if everyday:

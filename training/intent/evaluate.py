@@ -45,8 +45,13 @@ _FRESH = {
     ),
     "fresh_goals_2": (
         "Fresh goals, second set",
-        "written by somebody who knew neither phrases nor rules, while the head was trained; nothing was made with\n"
-        "  them in view. The measure to trust.",
+        "written by somebody who knew neither phrases nor rules; nothing was made with them in view, but what 0.2.0\n"
+        "  reached here was known (route 0.962, F1 0.950, exact 0.895).",
+    ),
+    "fresh_goals_3": (
+        "Fresh goals, third set",
+        "written likewise, by another, while the phrases of the head measured here were; nothing was made with them\n"
+        "  in view. 0.2.0 with today's encoder reached route 0.921, F1 0.920, exact 0.817. The measure to trust.",
     ),
 }
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)

@@ -19,9 +19,10 @@ _LONE = re.compile(
     r"after (?:that|this|which)|please|ok|so|"
     r"before(?: (?:that|this|doing so|you do|(?:any|every)thing else))?|prior to that|"
     r"to (?:start|begin with|finish)|once done|when (?:done|ready|finished)|"
-    r"though|yet|only|not|right|just|immediately|straight|und|"
-    r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|seulement|d'abord|"
-    r"pero|luego|primero|después|solo|sólo|先|然后|接着|最后|"
+    r"though|yet|only|not|never|right|just|immediately|straight|naturally|obviously|of course|ideally|und|natürlich|"
+    r"selbstverständlich|jedoch|allerdings|bitte|bien sûr|bien entendu|évidemment|claro|por supuesto|"
+    r"dann|aber|zuerst|danach|vorher|davor|zum schluss|nur|erst|nicht|ensuite|puis|enfin|mais|pas|jamais|seulement|"
+    r"d'abord|pero|luego|primero|después|solo|sólo|nunca|nie|先|然后|接着|最后|"
     r"(?:不过|但是?|可是)?(?:在?[这此那])?之[前后]|以后|随后)(?:\W+|$))*",
     re.IGNORECASE,
 )
@@ -32,7 +33,7 @@ _JOINT = re.compile(
     r"[,;，。；、!?！？]|\.(?=\s|$)|\n|\s[-–—]\s|\s(?:->|=>|→|\+|&)(?=\s)|"
     r"\s+(?:and|then|und|dann|et|puis|y|luego|before|after|once|when|but|afterwards|until|as soon as|aber|danach|"
     r"anschließend|bevor|nachdem|sobald|vor dem|nach dem|mais|ensuite|avant de|après|pero|después|"
-    r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)最后|以及|随后|紧接着|"
+    r"antes de)\b|然后|再|并|接着|(?<!放在)(?<!放到)(?<!留到)最后|以及|随后|紧接着|"
     r"[～→（①-⑨]|(?<=以前)|(?<=之前)|(?<=以后)|(?<=之后)|\s(?:/|>+)(?=\s)",
     re.IGNORECASE,
 )

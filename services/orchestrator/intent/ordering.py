@@ -12,8 +12,9 @@ from services.orchestrator.intent.decoding import Float32Array
 from services.orchestrator.intent.features import Int64Array
 
 _WHITE = (
-    r"^[\s,;.:(\-–—\"'，。；：（]*(?:(?:and|but|then|only|please|though|yet|so|ok|und|aber|nur|erst|et|mais|seulement|y|pero|"
-    r"solo|sólo)[\s,]+|并|但|要)*"
+    r"^[\s,;.:(\-–—\"'，。；：（]*(?:(?:and|but|then|only|please|though|yet|so|ok|naturally|obviously|"
+    r"of course|ideally|und|aber|nur|erst|natürlich|selbstverständlich|jedoch|allerdings|et|mais|seulement|"
+    r"bien sûr|bien entendu|évidemment|naturellement|y|pero|solo|sólo|claro|por supuesto|naturalmente)[\s,]+|并|但|要)*"
 )
 # "When that is done" names no act; it only says "then".
 _THEN = (
@@ -23,7 +24,7 @@ _THEN = (
 # A subordinate clause that is wanted after the clause it belongs to ...
 _BEFORE = re.compile(
     _WHITE + r"(?:right |just |long )?(?:before(?! (?:that|this|doing so|anything|everything)|\W*$)|"
-    r"prior to(?! (?:that|this))|ahead of|bevor|"
+    r"prior to(?! (?:that|this))|ahead of|in advance of|(?:as|in) preparation for|to prepare for|bevor|"
     r"ehe\b|vor dem\b|avant (?:de|d'|que)|antes de(?: que)?(?! eso)|在(?!这之|此之|那之).{1,20}(?:之前|以前))",
     re.IGNORECASE,
 )
@@ -33,8 +34,9 @@ _AFTER = re.compile(
     r"after(?!wards?| that| this| which| it(?! is| has|'s)|,|\W*$)|once(?! (?:more|again)|-)|as soon as|"
     r"when(?:ever)? (?:you|it|that|the|this|done|finished|i))|now that|having |"
     r"upon (?!which|that|this)|following (?!that|this)|"
-    r"(?:not|nicht) (?:before|until|bevor|ehe)|pas avant (?:de|d'|que)|no antes de|nachdem|sobald|nach dem\b|"
-    r"wenn\b(?!.*\bzu\b)(?=.*\b(?:ist|sind|hast|habt|haben|wurde)\W*$)|"
+    r"(?:not|never|nicht|nie) (?:before|until|bevor|ehe|vor de[mr])|(?:pas|jamais) avant (?:de|d'|que)|"
+    r"(?:no|nunca) antes de|wait until|nachdem|sobald|nach dem\b|"
+    r"wenn\b(?!.*\bzu\b)(?=.*\b(?:ist|bist|sind|hast|habt|haben|wurde)\W*$)|"
     r"après (?:avoir|l|que|\w+er\b|\w+ir\b)|une fois|dès que|"
     r"después de(?! eso| esto| ello| lo cual)|una vez|tras (?!lo cual)|"
     r"cuando (?:hayas|haya|esté|termines)|等)",
@@ -47,10 +49,10 @@ _FIRST = re.compile(
     r"\b(?:the (?:very )?first (?:thing|step)|as (?:the|a) first)\b|\bto begin with|\bto start\b|\bup front\b|"
     r"\b(?:start|begin)(?:ning|ing)? (?:by|with|off)\b|\bprior to (?:that|this)\b|"
     r"\bbefore (?:that|this|doing so|anything else|everything else|you do)\b|\bbefore(?: it)?\W*$|\bbeforehand\b|"
-    r"\b(?:zuerst|zunächst|als erstes|zuallererst|erst(?!\W*$| nach)|vorher|davor(?!\W*$)|anfangs|"
+    r"\b(?:zuerst|zunächst|als erstes|zuallererst|erst(?!\W*$| nach| dann| danach| wenn)|vorher|davor(?!\W*$)|anfangs|"
     r"am anfang)\b|\bd'abord\b|\bcommence[rz]? par\b|"
     r"\bavant (?:ça|cela)\b|\bauparavant\b|\bavant(?=\W*$|,| il faut)|\bmais (?:juste )?avant\b(?! (?:de|d'|que))|"
-    r"\bprimero\b|\bempieza (?:por|con)\b|\bantes\b(?! de)|\bantes de eso\b|^\W*(?:但)?(?:先|首先)|先|在[这此那]之前",
+    r"\bprimero\b|\bempieza (?:por|con)\b|\bantes\b(?! de)|\bantes de eso\b|先(?![别不放等搁])|在[这此那]之前",
     re.IGNORECASE,
 )
 # "The sky is grey. Fix that first": what was just named, not the act after it.
@@ -60,7 +62,8 @@ _FIXED = re.compile(
     re.IGNORECASE,
 )
 _LAST = re.compile(
-    r"\b(?:finally|lastly)\b|\b(?:at|in|for) the (?:very )?(?:end|close)\b|\b(?:for|till|until) (?:last|later)\b|"
+    r"\b(?:finally|lastly|ultimately)\b|\b(?:at|in|for) the (?:very )?(?:end|close)\b|"
+    r"\b(?:for|till|until) (?:last|later)\b|"
     r"\b(?:as )?(?:the|a|your) (?:very )?(?:last|final) (?:step|thing|touch)\b|"
     r"\b(?:comes?|goes|do(?:ne)?) last\b|\blast of all\b|\bto finish\b|\blast\W*$|"
     r"\b(?:zum schluss|am schluss|zuletzt|am ende|als letztes|schließlich)\b|"
@@ -69,11 +72,29 @@ _LAST = re.compile(
 )
 # "Crop it later, but ..." is last where it opens; elsewhere "afterwards" is after what stands before it.
 _LATER = re.compile(r"\b(?:later|afterwards?|after)\W*$", re.IGNORECASE)
-_UNTIL = re.compile(r"\b(?:until|till|before|bis|bevor|hasta)\b", re.IGNORECASE)
-_HELD_BACK = re.compile(r"\b(?:don'?t|do not|never|wait|hold|let'?s not|nicht|no)\b", re.IGNORECASE)
+_UNTIL = re.compile(
+    r"\b(?:until|till|before|bis|bevor|ehe|vor de[mr]|avant (?:de|que)|hasta|antes de)\b|\bavant d'", re.IGNORECASE
+)
+_HELD_BACK = re.compile(
+    r"\b(?:don'?t|do not|never|wait|hold|let'?s not|nicht|kein\w*|warte\w*|inutile|jamais|pas|no|nunca|nada)\b|"
+    r"别|不要|不急",
+    re.IGNORECASE,
+)
 # "before you crop and sharpen it": what is joined so shares the place of the clause before it.
 _JOINED = re.compile(r"^\s*(?:and|und|et|y)\s|^\s*[和并]", re.IGNORECASE)
 _OPENS = re.compile(r"^\s*[.;!?。；！？\n]")
+
+# "C as the third step, A as the first": numbers, where every request has one; the last is whatever comes at the end.
+_NUMBERS = tuple(
+    re.compile(words, re.IGNORECASE)
+    for words in (
+        r"\b(?:first step|step (?:1|one)|als erstes|das erste:|en premier|en primero|en primer lugar)\b|"
+        r"第一步|在前|前面|开场",
+        r"\b(?:second step|step (?:2|two)|als zweites|en (?:second|deuxième)|en segundo)\b|第二步|在中间",
+        r"\b(?:third step|step (?:3|three)|als drittes|en troisième|en tercero|en tercer lugar)\b|第三步",
+        r"\b(?:last step|das letzte:|en dernier|en último lugar)|在后|后面|压轴",
+    )
+)
 
 _SURE = 6.0  # gap between the order scores of neighbours in an order that the words tell
 _LIKELY = 0.15  # presence from which an operation takes part
@@ -103,6 +124,9 @@ def worded(goal: str, spans: Sequence[Span]) -> list[int]:
     """Indices of the spans in the order in which they are wanted. Without a word on it, the order of reading."""
     reading = sorted(range(len(spans)), key=lambda i: (spans[i].start, spans[i].end))
     texts = [goal[spans[i].start : spans[i].end] for i in reading]
+    numbers = [next((at for at, words in enumerate(_NUMBERS) if words.search(text)), None) for text in texts]
+    if None not in numbers and len(set(numbers)) == len(numbers) > 1:
+        return [place for _, place in sorted(zip(numbers, reading, strict=True))]
     units = _units(texts)
     heads, tails = [texts[unit[0]] for unit in units], [texts[unit[-1]] for unit in units]
     order = list(range(len(units)))
@@ -110,7 +134,8 @@ def worded(goal: str, spans: Sequence[Span]) -> list[int]:
         partner = _partner(goal, [spans[reading[unit[0]]] for unit in units], place)
         if partner is None:
             continue
-        held = _UNTIL.match(text.strip(" ,;")) and _HELD_BACK.search(heads[partner])
+        until = _UNTIL.match(text.strip(" ,;")) or _BEFORE_TAIL.search(tail)
+        held = until and _HELD_BACK.search(heads[partner])
         if held or _AFTER.search(text) or _AFTER_TAIL.search(tail):
             _move(order, place, partner)
         elif _BEFORE.search(text) or _BEFORE_TAIL.search(tail):

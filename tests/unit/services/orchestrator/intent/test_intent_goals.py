@@ -36,6 +36,7 @@ def model() -> Iterator[IntentModel]:
         ("goals", 0.93, 0.92),
         ("fresh_goals", 0.85, 0.83),
         ("fresh_goals_2", 0.87, 0.88),
+        ("fresh_goals_3", 0.84, 0.82),
         ("calibration_goals", 0.79, 0.73),
         ("everyday_goals", 0.91, 0.85),
         ("hard_goals", 0.7, 0.7),
