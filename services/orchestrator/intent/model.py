@@ -114,7 +114,10 @@ class IntentModel:
         best = plans[0]
         confidence = self._confidence(best)
         # Without a picture a scene is drawn however unsure its reading: nothing else can be meant that could be done.
-        unsure = confidence < self._settings.clarify_below and (has_image or best.names != ("generate",))
+        drawing = best.names == ("generate",)
+        unsure = confidence < self._settings.clarify_below and (has_image or not drawing)
+        # Beside a picture somebody who wants another drawn says so; one that is only described may be the one given.
+        unsure = unsure or (has_image and drawing and not commands(text))
         if unsure or (has_image and phrasing.hides(text)):  # no operation hides a thing
             return _asked(ClarifyReason.UNSURE, 1 - confidence, self._readings(plans, tagging))
         reading = self._reading(best, tagging)

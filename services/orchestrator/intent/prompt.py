@@ -32,6 +32,7 @@ _CARRIER = re.compile(
     r"scene|bild|imagen|foto)\s*(?:of|with|showing|von|de|con|:)\s*",
     re.IGNORECASE,
 )
+_LEFT_OVER = re.compile(r"^(?:of|von|de)\s+", re.IGNORECASE)  # where the words before it were no part of the prompt
 _IDEOGRAPHIC = re.compile(r"^(?:请|帮我|给我|麻烦)*(?:画|生成|创作|设计|来)(?:一张|一个|一幅)?")
 # "A photo of a cat", but neither "the photo of a cat" nor "a photo of my cat": those exist.
 _PICTURED = re.compile(
@@ -74,7 +75,7 @@ def drawn(words: str) -> str:
     """
     text = _POLITE.sub("", words.strip())
     text = _IDEOGRAPHIC.sub("", _COMMAND.sub("", text, count=1))
-    text = _CARRIER.sub("", _RECEIVER.sub("", text, count=1), count=1)
+    text = _LEFT_OVER.sub("", _CARRIER.sub("", _RECEIVER.sub("", text, count=1), count=1))
     shorter = _without_tail(text).strip(" \"'")
     return shorter or words.strip()
 
