@@ -59,6 +59,7 @@ ASKED = {
     "extend": "extend:aspect=2:1,mode=blur",
     "rotate": "rotate:angle=7,straighten",
     "composite": "composite:overlay={photo},shadow=0.5,feather=8",
+    "write_text": "write_text:text=Summer sale",
     "analyze": "analyze",
 }
 

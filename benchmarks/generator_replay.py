@@ -8,6 +8,7 @@ so many rows    the same order, the width given
 far-sighted     the same order, every width tried at every step, knowing who will come: nobody can serve so
 dynamic         whole requests are batched, and finished rows leave the batch
 dynamic, padded the same, finished rows riding along to the end, as they do in one call of a batched pipeline
+one at a time   no batching: whole requests, first come, first served
 lower bound     the least work first on a machine that is as quick alone as in full calls, or every request alone on a
                 machine of its own, whichever is more: no order and no width can do better
 """
@@ -71,6 +72,7 @@ def _ways(count: int, cost: Cost) -> Outcome:
         "far-sighted": lambda stream: far_sighted(stream, cost),
         "dynamic": lambda stream: dynamic(stream, cost),
         "dynamic, padded": lambda stream: dynamic(stream, cost, padded=True),
+        "one at a time": lambda stream: dynamic(stream, cost, most=1),
         "lower bound": lambda stream: bound(stream, cost),
     }
     streams = {load: [poisson(cost, load, count, seed) for seed in range(STREAMS)] for load in LOADS}
@@ -202,12 +204,12 @@ def _call(places: list[list[float]], width: int, now: float, cost: Cost) -> tupl
     return now, sum(now - arrived for _, arrived in done)
 
 
-def dynamic(stream: Sequence[Request], cost: Cost, *, padded: bool = False) -> float:
+def dynamic(stream: Sequence[Request], cost: Cost, *, most: int = MAX_ROWS, padded: bool = False) -> float:
     """Mean seconds when whole requests are batched, first come, first served; `padded`: none leaves before the end."""
     now, first, total = 0.0, 0, 0.0
     while first < len(stream):
         now, last = max(now, stream[first][0]), first
-        while last < len(stream) and stream[last][0] <= now and last - first < MAX_ROWS:
+        while last < len(stream) and stream[last][0] <= now and last - first < most:
             last += 1
         batch = stream[first:last]
         for step in range(max(steps for _, steps in batch)):
