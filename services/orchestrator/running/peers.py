@@ -20,6 +20,7 @@ from services.orchestrator.running.watch import StepWatch
 
 Image = image_pb2.Image
 E = TypeVar("E")
+Filming = generator_pb2.StreamAnimateLatentsResponse | editor_pb2.StreamAnimateImageResponse
 
 # A little more than the channel's longest pause between two tries to connect.
 _RECONNECT_SECONDS = 1.5
@@ -204,30 +205,26 @@ class Peers:
     async def _animate_latents(self, order: Order, attempt: Attempt) -> Made:
         request = order.step.animate_latents
         stream = self._client.stream_animate_latents(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(_heard(stream, attempt)) as events:
-            async for event in events:
-                if event.HasField("progress"):
-                    at = event.progress
-                    await _film_progress(order, at.frame, at.num_frames)
-                elif event.HasField("completed"):
-                    await order.watches[0].end(order.part, event.completed.record)
-                    return Made(_seconds(event.completed.record.timing.total), videos=[event.completed.video])
-        raise _broke_off("generator")
+        return await _film(order, _heard(stream, attempt), "generator")
 
     async def _animate_image(self, order: Order, attempt: Attempt) -> Made:
         request = editor_pb2.StreamAnimateImageRequest()
         request.CopyFrom(order.step.animate_image)
         _place(request.image, order.pictures[0][0], "image", attempt)
         stream = self._client.stream_animate_image(request, timeout=order.timeout, metadata=_headers())
-        async with aclosing(_heard(stream, attempt)) as events:
-            async for event in events:
-                if event.HasField("progress"):
-                    at = event.progress
-                    await _film_progress(order, at.frame, at.num_frames)
-                elif event.HasField("completed"):
-                    await order.watches[0].end(order.part, event.completed.record)
-                    return Made(_seconds(event.completed.record.timing.total), videos=[event.completed.video])
-        raise _broke_off("editor")
+        return await _film(order, _heard(stream, attempt), "editor")
+
+
+async def _film(order: Order, stream: AsyncGenerator[Filming, None], service: str) -> Made:
+    """The film of a stream of progress that ends with it."""
+    async with aclosing(stream) as events:
+        async for event in events:
+            if event.HasField("progress"):
+                await _film_progress(order, event.progress.frame, event.progress.num_frames)
+            elif event.HasField("completed"):
+                await order.watches[0].end(order.part, event.completed.record)
+                return Made(_seconds(event.completed.record.timing.total), videos=[event.completed.video])
+    raise _broke_off(service)
 
 
 async def _heard(stream: AsyncGenerator[E, None], attempt: Attempt) -> AsyncGenerator[E, None]:
