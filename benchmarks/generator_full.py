@@ -15,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
-from safetensors.torch import load_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from benchmarks.generator_subject import HALVED, NAME, STEPS, Theirs
 from diptych.engines.base import Array
 from diptych.engines.onnx import OnnxEngine
 from diptych.export import ImportOptions, import_model
+from diptych.export.build_cuda import fuse_for_cuda
 from diptych.export.build_graph import fuse, simplify
 from diptych.export.build_precision import to_half
 from diptych.export.weights import store_weights
@@ -69,7 +70,6 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="where everything is written")
     parser.add_argument("--toy", action="store_true", help="a few channels: shows that it works")
     parser.add_argument("--compile", action="store_true", help="draw once with torch.compile, which fills its cache")
-    parser.add_argument("--weights", type=Path, help="safetensors file with the denoiser's weights")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="where to compile for")
     given = parser.parse_args()
     work: Path = given.work
@@ -78,7 +78,7 @@ def main() -> None:
         shapes = [UNET, VAE, TEXT]
         if given.toy:
             shapes = [{**UNET, **_TOY_UNET}, {**VAE, **_TOY_VAE}, {**TEXT, **_TOY_TEXT}]
-        write_pipeline(work / "diffusers", *shapes, weights=given.weights)
+        write_pipeline(work / "diffusers", *shapes)
         _tell("diffusers' folder written")
     if not (work / "models" / NAME).is_dir():
         options = ImportOptions(NAME, num_inference_steps=STEPS, guidance_scale=7.5)
@@ -97,15 +97,9 @@ def _tell(text: str) -> None:
 
 
 def write_pipeline(
-    folder: Path,
-    unet_shape: Mapping[str, Any],
-    vae_shape: Mapping[str, Any],
-    text_shape: Mapping[str, Any],
-    *,
-    weights: Path | None = None,
+    folder: Path, unet_shape: Mapping[str, Any], vae_shape: Mapping[str, Any], text_shape: Mapping[str, Any]
 ) -> None:
-    """Writes `folder` as diffusers does, in half precision: a model of these shapes, its weights random, those of the
-    denoiser from a safetensors file where one is given."""
+    """Writes `folder` as diffusers does, in half precision: a model of these shapes, its weights random."""
     torch.manual_seed(0)
     tokenizer = _tokenizer()
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
@@ -113,14 +107,11 @@ def write_pipeline(
     unet = UNet2DConditionModel(**unet_shape).eval()
     places = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
     vae = AutoencoderKL(**{**vae_shape, **places}).eval()
-    if weights is not None:
-        unet.load_state_dict(load_file(weights))
     channels = int(unet.config["in_channels"])
     with torch.inference_mode():
         noise = torch.randn(2, channels, 32, 32)
         states = torch.randn(2, 77, int(unet.config["cross_attention_dim"]))
-        if weights is None:
-            _scale(unet.conv_out, unet(noise, torch.tensor([500.0, 100.0]), states).sample, 1.0)
+        _scale(unet.conv_out, unet(noise, torch.tensor([500.0, 100.0]), states).sample, 1.0)
         _scale(vae.decoder.conv_out, vae.decode(noise / vae.config["scaling_factor"]).sample, 0.4)
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
     kind: Any = StableDiffusionPipeline
@@ -151,10 +142,16 @@ def _tokenizer() -> CLIPTokenizer:
 
 
 def _halve(source: Path, folder: Path) -> None:
-    """Writes `folder`/model.onnx: the graph fused, in half precision, as `diptych models build` makes it."""
+    """Writes `folder`/model.onnx: the graph fused, in half precision, as `diptych models build` makes it; and in
+    cuda.onnx the same with what CUDA alone has operations for."""
     model = simplify(source, folder)
     fuse(model, _inputs(source), folder)
-    store_weights(to_half(model, folder), folder / "model.onnx")
+    model = to_half(model, folder)
+    for_cuda = onnx.ModelProto()
+    for_cuda.CopyFrom(model)
+    if fuse_for_cuda(for_cuda):
+        store_weights(for_cuda, folder / "cuda.onnx")
+    store_weights(model, folder / "model.onnx")  # Last, for it says that both are there.
 
 
 def _inputs(source: Path) -> dict[str, Array]:

@@ -1,8 +1,9 @@
 """What a machine's GPU does with denoisers of full size, by every way to run them that is there.
 
 `python -m benchmarks.gpu --out gpu` detects what is there and writes gpu.json, gpu.png and gpu.md. Weights are random:
-nothing is downloaded. Where the GPU is had for a short time, `--prepare FOLDER` exports the graphs beforehand, which
-needs no GPU, `--compile-ahead` fills PyTorch's cache of compiled code, and `--prepared FOLDER` then measures alone.
+nothing is downloaded. Where the GPU is had for a short time, `--prepare FOLDER --bare` writes the graphs beforehand on
+any machine, without weights; there `--prepare FOLDER` adds these, `--compile-ahead` fills PyTorch's cache of compiled
+code, and `--prepared FOLDER` then measures alone.
 `--toy --device cpu` goes the same way with a few channels: that says that it works, nothing of speed.
 """
 
@@ -11,11 +12,10 @@ import gc
 import json
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,10 @@ import onnxruntime
 import torch
 from torch import nn
 
+from benchmarks.gpu_graphs import FOR_CUDA
 from benchmarks.gpu_models import Denoiser, denoisers
 from benchmarks.gpu_plot import draw, write
-from benchmarks.gpu_prepare import DONE, FOR_CUDA, laid_out, prepare, restored
+from benchmarks.gpu_prepare import made, prepare
 from benchmarks.gpu_runners import Runner, Skipped, Torch, onnx_runner, tensorrt_runner
 from benchmarks.measuring import machine
 from diptych.engines import cuda
@@ -59,20 +60,22 @@ def main() -> None:
     wanted = [one for one in denoisers(toy=options.toy) if not options.model or one.name in options.model]
     half = options.device == "cuda"
     if options.prepare is not None:
-        sys.exit(_prepare(wanted, options, half))
+        for one in wanted:
+            prepare(one, options.prepare / one.name, half=half, device=options.device, bare=options.bare)
+        return
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU here; on a machine without one, --toy --device cpu shows that this works")
     torch.backends.cudnn.benchmark = True  # Finds algorithms by trying, as ONNX Runtime is told to here.
     if options.compile_ahead:
         for one in wanted:
-            _compile(one, options.device)
+            _compile(one, options)
         return
     report: dict[str, Any] = {"toy": options.toy, "steps": STEPS, "what": what_is_here(options.device), "results": []}
     with tempfile.TemporaryDirectory() as own:
         folder = options.prepared or Path(own)
         for one in wanted:
             if options.prepared is None and one.graph is not None:
-                prepare(one, folder / one.name, half=half)
+                prepare(one, folder / one.name, half=half, device=options.device)
             for line in measure(one, folder / one.name, options):
                 print(json.dumps(line), flush=True)
                 report["results"].append(line)
@@ -91,12 +94,13 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--toy", action="store_true", help="a few channels: shows that it works")
-    parser.add_argument("--model", action="append", help="sd15, sdxl, transformer-12b; repeat; default: all")
+    parser.add_argument("--model", action="append", help="sd15, sdxl, sd3-12b; repeat; default: all")
     parser.add_argument("--way", action="append", choices=tuple(WAYS), help="default: all that are there")
     parser.add_argument("--batch", type=int, action="append", help=f"default: {BATCHES}")
     parser.add_argument("--runs", type=int, default=50, help="timed calls of each, at the most")
     parser.add_argument("--seconds", type=float, default=60, help="a way whose time is spent begins no other batch")
-    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="export there, measure nothing")
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="graphs and weights there, measure nothing")
+    parser.add_argument("--bare", action="store_true", help="with --prepare: graphs alone, a few megabytes")
     parser.add_argument("--prepared", type=Path, metavar="FOLDER", help="measure what was exported there")
     parser.add_argument("--compile-ahead", action="store_true", help="fill PyTorch's cache, measure nothing")
     parser.add_argument("--page", type=Path, metavar="JSON", help="draw what was measured before, measure nothing")
@@ -104,23 +108,11 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _prepare(wanted: Sequence[Denoiser], options: argparse.Namespace, half: bool) -> int:
-    """Prepares each denoiser that has a graph, in a process of its own where there are several."""
-    exported = [one for one in wanted if one.graph is not None]
-    if len(exported) == 1:
-        prepare(exported[0], options.prepare / exported[0].name, half=half)
-        return 0
-    command = [sys.executable, "-m", "benchmarks.gpu", "--prepare", str(options.prepare), "--device", options.device]
-    toy = ["--toy"] if options.toy else []
-    running = [subprocess.Popen([*command, *toy, "--model", one.name]) for one in exported]
-    return max((process.wait() for process in running), default=0)
-
-
-def _compile(denoiser: Denoiser, device: str) -> None:
+def _compile(denoiser: Denoiser, options: argparse.Namespace) -> None:
     """Compiles a denoiser of any weights for every batch; PyTorch keeps the code on disk."""
-    module = _made(denoiser, device)
-    runner = Torch(module, denoiser, device, compiles=True)
-    for batch in BATCHES:
+    module = made(denoiser, Path(), options.device)
+    runner = Torch(module, denoiser, options.device, compiles=True)
+    for batch in options.batch or BATCHES:
         began = time.perf_counter()
         runner.run(denoiser.inputs(batch))
         print(f"{denoiser.name}: compiled for {batch} in {time.perf_counter() - began:.1f} s", flush=True)
@@ -149,8 +141,7 @@ def measure(denoiser: Denoiser, folder: Path, options: argparse.Namespace) -> It
     """One line for each way and batch; a line with `skipped` or `failed` says why there are no numbers."""
     device = options.device
     try:
-        ready = (folder / DONE).is_file()  # Else its graphs are skipped, and its weights are other ones.
-        module = restored(denoiser, folder, device) if ready else _made(denoiser, device)
+        module = made(denoiser, folder, device)
     except torch.cuda.OutOfMemoryError:
         yield {"model": denoiser.name, "skipped": "the GPU has too little memory for its weights"}
         return
@@ -179,18 +170,6 @@ def measure(denoiser: Denoiser, folder: Path, options: argparse.Namespace) -> It
         finally:
             if runner is not None:
                 runner.close()
-
-
-def _made(denoiser: Denoiser, device: str) -> nn.Module:
-    """The denoiser with random weights, made where it is to run."""
-    torch.manual_seed(0)
-    try:
-        torch.set_default_dtype(denoiser.dtype if device == "cuda" else torch.float32)
-        with torch.device(device):
-            module = denoiser.make()
-    finally:
-        torch.set_default_dtype(torch.float32)
-    return laid_out(module)
 
 
 def _collect(device: str) -> None:

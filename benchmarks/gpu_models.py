@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers.models.transformers.transformer_flux import FluxTransformer2DModel
+from diffusers.models.transformers.transformer_sd3 import SD3Transformer2DModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 
-from diptych.export import modules
+from diptych.export import modules, sd3
 from diptych.export.graph import Graph
 
 _XL_UNET = {
@@ -31,7 +31,7 @@ class Denoiser:
     side: int
     make: Callable[[], nn.Module]
     inputs: Callable[[int], Mapping[str, Tensor]]
-    graph: Callable[[nn.Module], Graph] | None
+    graph: Callable[[nn.Module], Graph]
     dtype: torch.dtype = torch.float16
     compiles_blocks: bool = False
 
@@ -98,37 +98,38 @@ def _unet(name: str, config: Mapping[str, Any]) -> Denoiser:
 
 
 def _transformer(toy: bool) -> Denoiser:
-    """The block stack of a transformer of the 12-billion class: 19 blocks of two streams, 38 of one."""
-    config: dict[str, Any] = {"guidance_embeds": True}
-    cells = 64
+    """The denoiser of Stable Diffusion 3.5 Large (Esser et al. 2024), with half as many blocks again: 12 billion
+    weights."""
+    config: dict[str, Any] = {
+        "sample_size": 128,
+        "num_layers": 57,
+        "num_attention_heads": 38,
+        "caption_projection_dim": 38 * 64,
+        "out_channels": 16,
+        "pos_embed_max_size": 192,
+        "qk_norm": "rms_norm",
+    }
+    tokens, width = 333, 4096
     if toy:
-        config |= {
-            "num_layers": 1, "num_single_layers": 1, "attention_head_dim": 8, "num_attention_heads": 2,
-            "joint_attention_dim": 32, "pooled_projection_dim": 32, "axes_dims_rope": (2, 2, 4),
-        }  # fmt: skip
-        cells = 4
+        tokens, width = 16, 32
+        config |= {"sample_size": 8, "num_layers": 2, "attention_head_dim": 8, "num_attention_heads": 2}
+        config |= {"caption_projection_dim": 16, "joint_attention_dim": width, "pos_embed_max_size": 16}
+        config |= {"pooled_projection_dim": 32}
 
     def inputs(batch: int) -> Mapping[str, Tensor]:
-        tokens = 512 if not toy else 16
-        places = torch.zeros(cells * cells, 3)
-        places[:, 1] = torch.arange(cells).repeat_interleave(cells)
-        places[:, 2] = torch.arange(cells).repeat(cells)
+        side = config["sample_size"]
         return {
-            "hidden_states": torch.randn(batch, cells * cells, 64),
-            "timestep": torch.full((batch,), 0.5),
-            "guidance": torch.full((batch,), 3.5),
-            "encoder_hidden_states": torch.randn(batch, tokens, config.get("joint_attention_dim", 4096)),
-            "pooled_projections": torch.randn(batch, config.get("pooled_projection_dim", 768)),
-            "txt_ids": torch.zeros(tokens, 3),
-            "img_ids": places,
+            "hidden_states": torch.randn(batch, 16, side, side),
+            "encoder_hidden_states": torch.randn(batch, tokens, width),
+            "pooled_projections": torch.randn(batch, config.get("pooled_projection_dim", 2048)),
+            "timestep": torch.full((batch,), 500.0),
         }
 
     return Denoiser(
-        "transformer-12b",
-        16 * cells,
-        lambda: FluxTransformer2DModel(**config),
+        "sd3-12b",
+        8 * config["sample_size"],
+        lambda: SD3Transformer2DModel(**config),
         inputs,
-        None,
-        dtype=torch.bfloat16,  # What such models are published in; half precision has too little range for them.
+        lambda module: sd3.transformer(module, tokens=tokens),
         compiles_blocks=True,
     )

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from benchmarks.gpu_prepare import FOR_CUDA, FUSED
+from benchmarks.gpu_graphs import FOR_CUDA, FUSED
 from diptych.engines.base import Array
 from diptych.engines.onnx import OnnxEngine
 from diptych.engines.providers import CUDA
