@@ -46,7 +46,9 @@ def _sd(toy: bool) -> Denoiser:
     config: dict[str, Any] = {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8}
     if toy:
         config |= {"sample_size": 8, "cross_attention_dim": 32, "attention_head_dim": 4, "layers_per_block": 1}
-        config |= {"block_out_channels": (16, 16, 32, 32), "norm_num_groups": 8}
+        config |= {"block_out_channels": (16, 32), "norm_num_groups": 8}
+        config |= {"down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D")}
+        config |= {"up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
     return _unet("sd15", config)
 
 
