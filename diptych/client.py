@@ -48,6 +48,7 @@ class AsyncClient(Calls):
         *,
         images: Sequence[PictureInput] = (),
         format: Format | None = None,
+        max_bytes: int | None = None,
         conversation: str = "",
         profile: str = "",
         seed: int | None = None,
@@ -62,7 +63,7 @@ class AsyncClient(Calls):
         """
         request = _message(
             orchestrator_pb2.RunGoalRequest,
-            goal=await _goal(goal, images, format, conversation, profile, seed),
+            goal=await _goal(goal, images, _output(format, max_bytes=max_bytes), conversation, profile, seed),
             preview_interval=preview_interval,
         )
         async with aclosing(self.run_goal(request, timeout=timeout)) as responses:
@@ -75,6 +76,7 @@ class AsyncClient(Calls):
         images: Sequence[PictureInput] = (),
         assumed_images: int | None = None,
         format: Format | None = None,
+        max_bytes: int | None = None,
         conversation: str = "",
         profile: str = "",
         seed: int | None = None,
@@ -83,7 +85,7 @@ class AsyncClient(Calls):
         """What would be done. `assumed_images` plans as though so many pictures were attached."""
         request = _message(
             orchestrator_pb2.PlanGoalRequest,
-            goal=await _goal(goal, images, format, conversation, profile, seed),
+            goal=await _goal(goal, images, _output(format, max_bytes=max_bytes), conversation, profile, seed),
             assumed_images=assumed_images,
         )
         return Plan.from_message((await self.plan_goal(request, timeout=timeout)).plan)
@@ -128,6 +130,7 @@ class AsyncClient(Calls):
         references: Sequence[Reference] = (),
         constraints: Sequence[Constraint] = (),
         format: Format | None = None,
+        max_bytes: int | None = None,
         preview_interval: int = 0,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
@@ -150,7 +153,7 @@ class AsyncClient(Calls):
             mask_image=await _image(mask_image, "mask_image"),
             references=await _guides(references, "references"),
             constraints=await _guides(constraints, "constraints"),
-            output=_output(format),
+            output=_output(format, max_bytes=max_bytes),
         )
         if on_event is None:  # What nobody hears need not cross the wire.
             response = await self.generate_image(generator_pb2.GenerateImageRequest(spec=spec), timeout=timeout)
@@ -235,14 +238,16 @@ class AsyncClient(Calls):
         quality: int | None = None,
         lossless: bool = False,
         metadata: Metadata | None = None,
+        max_bytes: int | None = None,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
     ) -> EditResult:
         """The picture after these operations, in order: texts such as "upscale:scale=4", or v1 messages.
 
-        `metadata` of the file to keep; the service strips all unless told otherwise.
+        `metadata` of the file to keep; the service strips all unless told otherwise. `max_bytes`: the file has the best
+        quality that is no larger.
         """
-        output = _output(format, quality=quality, lossless=lossless or None, metadata=metadata)
+        output = _output(format, quality=quality, lossless=lossless or None, metadata=metadata, max_bytes=max_bytes)
         spec = editor_pb2.EditSpec(
             image=await _image(image, "image"), operations=to_operations(operations), output=output
         )
@@ -282,12 +287,14 @@ def _output(
     quality: int | None = None,
     lossless: bool | None = None,
     metadata: Metadata | None = None,
+    max_bytes: int | None = None,
 ) -> image_pb2.OutputOptions | None:
     fields = {
         "format": None if format is None else _number(image_pb2.ImageFormat, format, "format", get_args(Format)),
         "metadata": metadata and _number(image_pb2.MetadataPolicy, metadata, "metadata", get_args(Metadata)),
         "quality": quality,
         "lossless": lossless,
+        "max_bytes": max_bytes,
     }
     if all(value is None for value in fields.values()):
         return None
@@ -351,7 +358,7 @@ async def _inputs(images: Sequence[PictureInput]) -> list[orchestrator_pb2.Image
 async def _goal(
     text: str,
     images: Sequence[PictureInput],
-    format: Format | None,
+    output: image_pb2.OutputOptions | None,
     conversation: str,
     profile: str,
     seed: int | None,
@@ -360,7 +367,7 @@ async def _goal(
         orchestrator_pb2.Goal,
         text=text,
         images=await _inputs(images),
-        output=_output(format),
+        output=output,
         conversation_id=conversation,
         profile=profile,
         seed=seed,

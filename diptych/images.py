@@ -108,6 +108,8 @@ def encode(
     *,
     quality: int = DEFAULT_QUALITY,
     lossless: bool = False,
+    colors: int = 0,
+    packing: int = _PNG_LEVEL,
     metadata: Metadata = _NONE,
     field: str = "format",
 ) -> bytes:
@@ -115,8 +117,9 @@ def encode(
 
     A PNG of nothing but greys is a grey file, a third as large.
 
-    `quality` 1 to 100 for JPEG, AVIF and lossy WEBP; `lossless` for WEBP; `metadata` as it was fitted. InvalidRequest
-    names `field` for a picture or metadata that the format cannot hold, or a format that is not written.
+    `quality` 1 to 100 for JPEG, AVIF and lossy WEBP; `lossless` for WEBP; for PNG a palette of so many `colors`, 2 to
+    256, and `packing`, 1 fast to 9 small; `metadata` as it was fitted. InvalidRequest names `field` for a picture or
+    metadata that the format cannot hold, or a format that is not written.
     """
     if format == _RAW:
         return np.ascontiguousarray(_colored(pixels)).tobytes()
@@ -131,7 +134,8 @@ def encode(
         if metadata.xmp:
             texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
         picture = PillowImage.fromarray(np.ascontiguousarray(pixels[..., 0] if _is_grey(pixels) else pixels))
-        picture.save(file, kind, compress_level=_PNG_LEVEL, exif=exif, pnginfo=texts)
+        picture = _with_palette(picture, colors) if colors else picture
+        picture.save(file, kind, compress_level=packing, exif=exif, pnginfo=texts)
     elif kind == "JPEG":
         if max(len(exif), len(metadata.xmp)) > _MOST_IN_JPEG:
             raise InvalidRequest.single(
@@ -144,6 +148,14 @@ def encode(
     else:
         _save_modern(file, kind, pixels, quality, lossless, exif, metadata.xmp, field)
     return file.getvalue()
+
+
+def _with_palette(picture: PillowImage.Image, colors: int) -> PillowImage.Image:
+    """The picture in so many colours of its own; what lies between them is dithered where it has no alpha."""
+    if picture.mode == "RGBA":
+        return picture.quantize(colors, PillowImage.Quantize.FASTOCTREE)
+    palette = picture.convert("RGB").quantize(colors, PillowImage.Quantize.MEDIANCUT)
+    return picture.convert("RGB").quantize(palette=palette, dither=PillowImage.Dither.FLOYDSTEINBERG)
 
 
 def _save_modern(
@@ -177,6 +189,10 @@ def output_faults(options: image_pb2.OutputOptions) -> Iterator[FieldViolation]:
         yield FieldViolation("quality", f"is {options.quality}; give 1 to 100")
     if options.lossless and given == image_pb2.IMAGE_FORMAT_AVIF:
         yield FieldViolation("lossless", "is for WEBP; AVIF is not written without loss here")
+    if options.HasField("max_bytes") and options.max_bytes == 0:
+        yield FieldViolation("max_bytes", "is 0; give the bytes that the file may have")
+    if options.HasField("max_bytes") and given == _RAW:
+        yield FieldViolation("max_bytes", "is for files; RAW always has its rows' size")
 
 
 def _no_output(format: int) -> str:

@@ -8,7 +8,19 @@ from diptych.cli import terminal
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
 from diptych.cli.findings import show_findings
-from diptych.cli.options import Address, AsJson, Conversation, Images, Output, Profile, Seed, Timeout, connect
+from diptych.cli.options import (
+    Address,
+    AsJson,
+    Conversation,
+    Images,
+    MaxSize,
+    Output,
+    Profile,
+    Seed,
+    Timeout,
+    connect,
+    max_bytes,
+)
 from diptych.types import CreateResult, Outcome
 
 
@@ -16,6 +28,7 @@ def create(
     goal: Annotated[str, typer.Argument(help="What you want, in plain words.", show_default=False)],
     image: Images = None,
     output: Output = None,
+    max_size: MaxSize = None,
     conversation: Conversation = None,
     profile: Profile = None,
     seed: Seed = None,
@@ -24,7 +37,7 @@ def create(
     timeout: Timeout = None,
 ) -> None:
     """Make or edit a picture from a goal in plain words."""
-    wanted = output_format(output)
+    wanted, most = output_format(output), max_bytes(max_size)
 
     async def work() -> CreateResult:
         async with connect("orchestrator", address) as client:
@@ -33,6 +46,7 @@ def create(
                     goal,
                     images=image or [],
                     format=wanted,
+                    max_bytes=most,
                     conversation=conversation or "",
                     profile=profile or "",
                     seed=seed,

@@ -10,7 +10,7 @@ from diptych.cli.direct import open_direct
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
 from diptych.cli.findings import show_findings
-from diptych.cli.options import Address, AsJson, Timeout
+from diptych.cli.options import Address, AsJson, MaxSize, Timeout, max_bytes
 from diptych.client import Metadata
 from diptych.findings import AnalyzeResult
 from diptych.inputs import read_picture
@@ -36,6 +36,7 @@ def edit(
         str | None,
         typer.Option(help="Of the file to keep: keep, strip_location or strip_all (default).", metavar="POLICY"),
     ] = None,
+    max_size: MaxSize = None,
     json: AsJson = False,
     address: Address = None,
     timeout: Timeout = None,
@@ -44,7 +45,7 @@ def edit(
 
     Examples: remove_background upscale:scale=4 color_correct:temperature=0.2 crop:box=10/20/200/100
     """
-    wanted = output_format(output)
+    wanted, most = output_format(output), max_bytes(max_size)
     picture, parsed = read_picture(file, "file"), to_operations(operations)
 
     async def work() -> EditResult:
@@ -57,6 +58,7 @@ def edit(
                     quality=quality,
                     lossless=lossless,
                     metadata=cast(Metadata | None, metadata),
+                    max_bytes=most,
                     on_event=on_event,
                     timeout=timeout,
                 )

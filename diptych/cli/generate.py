@@ -9,7 +9,7 @@ from diptych.cli import terminal
 from diptych.cli.direct import open_direct
 from diptych.cli.failures import run
 from diptych.cli.files import STDOUT, output_format, write_pictures
-from diptych.cli.options import Address, AsJson, Output, Timeout, size
+from diptych.cli.options import Address, AsJson, MaxSize, Output, Timeout, max_bytes, size
 from diptych.errors import InvalidRequest
 from diptych.guides import Constraint, Reference
 from diptych.types import GenerateResult
@@ -20,6 +20,7 @@ _SUCH_AS = {"--reference": "style=painting.png", "--constraint": "edges=house.pn
 def generate(
     prompt: Annotated[str, typer.Argument(help="What to draw.", show_default=False)],
     output: Output = None,
+    max_size: MaxSize = None,
     seed: Annotated[int | None, typer.Option(help="Starts the noise; repeats a picture.", min=0)] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="How strictly to follow the prompt.")] = None,
@@ -45,12 +46,10 @@ def generate(
     timeout: Timeout = None,
 ) -> None:
     """Draw pictures from a prompt."""
-    wanted = output_format(output)
-    width, height = size(size_)
+    wanted, most, (width, height) = output_format(output), max_bytes(max_size), size(size_)
     references = [Reference(*_picture_of(text, "--reference"), reference_scale) for text in reference or ()]
     constraints = [Constraint(*_picture_of(text, "--constraint"), constraint_scale) for text in constraint or ()]
-    if output == STDOUT and count > 1:
-        raise InvalidRequest.single("count", "stdout takes one picture; name a file for more")
+    _check_stdout(output, count)
 
     async def work() -> GenerateResult:
         async with open_direct("generator", address) as client:
@@ -72,11 +71,17 @@ def generate(
                     references=references,
                     constraints=constraints,
                     format=wanted,
+                    max_bytes=most,
                     on_event=on_event,
                     timeout=timeout,
                 )
 
     _show(run(work()), output, json=json)
+
+
+def _check_stdout(output: str | None, count: int) -> None:
+    if output == STDOUT and count > 1:
+        raise InvalidRequest.single("count", "stdout takes one picture; name a file for more")
 
 
 def _show(result: GenerateResult, output: str | None, *, json: bool) -> None:

@@ -1,6 +1,7 @@
 """Options that several commands share, and the client they ask for."""
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +31,14 @@ Conversation = Annotated[
     str | None, typer.Option(help="Any name; goals of one conversation may say “now warmer” or “undo that”.")
 ]
 Profile = Annotated[str | None, typer.Option(help="A brand that the orchestrator knows (see its --profiles).")]
+MaxSize = Annotated[
+    str | None,
+    typer.Option("--max-size", help="Of the file, such as 200KB or 1.5MB: the best quality that fits.", metavar="SIZE"),
+]
 Seed = Annotated[int | None, typer.Option(help="The same goal and seed draw the same pictures.", min=0, max=2**64 - 1)]
+
+_FILE_SIZE = re.compile(r"(\d{1,10}(?:\.\d{1,3})?)\s*([kKmM]i?[bB]|[bB]|[kKmM]?)")
+_BYTES = {"": 1, "b": 1, "k": 1000, "kb": 1000, "kib": 1 << 10, "m": 1000**2, "mb": 1000**2, "mib": 1 << 20}
 
 
 def connect(service: ServiceName, address: str | None) -> AsyncClient:
@@ -50,6 +58,17 @@ def tls_from_environment() -> Tls | None:
     # Not DIPTYCH_TLS_CERT and _KEY: those are a server's own.
     ca, cert, key = (os.environ.get(f"DIPTYCH_{name}") for name in ("TLS_CA", "CLIENT_CERT", "CLIENT_KEY"))
     return Tls(ca or None, cert or None, key or None) if ca or cert or key else None
+
+
+def max_bytes(text: str | None) -> int | None:
+    """The bytes of "200KB", "1.5 MB", "64KiB" or "5000"; KB is 1000 bytes. InvalidRequest for other forms."""
+    if text is None:
+        return None
+    said = _FILE_SIZE.fullmatch(text.strip())
+    count = int(float(said[1]) * _BYTES[said[2].lower()]) if said is not None else 0
+    if not 1 <= count < 2**32:
+        raise InvalidRequest.single("max-size", f"write bytes, KB or MB, such as 200KB, not {text!r}")
+    return count
 
 
 def size(text: str | None) -> tuple[int | None, int | None]:

@@ -296,14 +296,22 @@ class OutputOptions(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     LOSSLESS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    MAX_BYTES_FIELD_NUMBER: _builtins.int
     format: Global___ImageFormat.ValueType
-    """File format: PNG, JPEG, WEBP, AVIF or RAW. Default PNG."""
+    """File format: PNG, JPEG, WEBP, AVIF or RAW. Default PNG; with `max_bytes`, where a PNG is larger than that: JPEG, or WEBP for
+    a picture with transparency.
+    """
     quality: _builtins.int
-    """Quality of JPEG, AVIF and lossy WEBP, 1 to 100. Default 90."""
+    """Quality of JPEG, AVIF and lossy WEBP, 1 to 100. Default 90. With `max_bytes`: the best that is tried."""
     lossless: _builtins.bool
     """Lossless WEBP. Default false."""
     metadata: Global___MetadataPolicy.ValueType
     """Metadata of the input to keep. Default: strip all."""
+    max_bytes: _builtins.int
+    """Bytes that the file may have at most, metadata included; 1 or more. It is written with the best quality that fits; a PNG gets a
+    palette of at most 256 colours where it is too large without loss. The size in pixels stays: what does not fit even at the
+    lowest quality worth looking at is FAILED_PRECONDITION with reason FILE_TOO_LARGE. Not for RAW.
+    """
     def __init__(
         self,
         *,
@@ -311,17 +319,22 @@ class OutputOptions(_message.Message):
         quality: _builtins.int | None = ...,
         lossless: _builtins.bool | None = ...,
         metadata: Global___MetadataPolicy.ValueType = ...,
+        max_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_quality", b"_quality", "lossless", b"lossless", "quality", b"quality"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "lossless", b"lossless", "max_bytes", b"max_bytes", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_quality", b"_quality", "format", b"format", "lossless", b"lossless", "metadata", b"metadata", "quality", b"quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "format", b"format", "lossless", b"lossless", "max_bytes", b"max_bytes", "metadata", b"metadata", "quality", b"quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__lossless: _TypeAlias = _typing.Literal["lossless"]  # noqa: Y015
     _WhichOneofArgType__lossless: _TypeAlias = _typing.Literal["_lossless", b"_lossless"]  # noqa: Y015
+    _WhichOneofReturnType__max_bytes: _TypeAlias = _typing.Literal["max_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_bytes: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes"]  # noqa: Y015
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lossless) -> _WhichOneofReturnType__lossless | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_bytes) -> _WhichOneofReturnType__max_bytes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__quality) -> _WhichOneofReturnType__quality | None: ...
 

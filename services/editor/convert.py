@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from diptych.errors import Unsupported
-from diptych.images import DEFAULT_QUALITY, output_faults
+from diptych.images import output_faults
+from diptych.outputs import Output
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.cutting.selection import SelectionRequest, read_selection
 from services.editor.faults import Faults
@@ -39,16 +40,6 @@ class OperationRequest:
     selection: SelectionRequest | None
     model: str
     task: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """How the result is written."""
-
-    format: image_pb2.ImageFormat.ValueType
-    quality: int
-    lossless: bool
-    metadata: image_pb2.MetadataPolicy.ValueType
 
 
 @dataclass(frozen=True)
@@ -128,5 +119,4 @@ def _operation(message: editor_pb2.Operation, faults: Faults, unsupported: list[
 def _output(message: image_pb2.OutputOptions, faults: Faults) -> Output:
     for fault in output_faults(message):
         (faults / fault.field).add(fault.description)
-    quality = message.quality if message.HasField("quality") else DEFAULT_QUALITY
-    return Output(message.format, quality, message.lossless, message.metadata)
+    return Output.of(message)

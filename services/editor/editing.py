@@ -9,11 +9,12 @@ from typing import Any, cast
 from google.protobuf.duration_pb2 import Duration
 
 from diptych.errors import InvalidRequest
-from diptych.images import FileFacts, ImageLimits, Pixels, facts_of, fitted_metadata, from_message, to_message
+from diptych.images import FileFacts, ImageLimits, Pixels, facts_of, fitted_metadata, from_message
+from diptych.outputs import Output, Written, write
 from diptych.serving.context import RequestClock, RequestContext
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext, ImageThreads
-from services.editor.convert import EditRequest, OperationRequest, Output
+from services.editor.convert import EditRequest, OperationRequest
 from services.editor.cutting import selection
 from services.editor.effect import measure
 from services.editor.models import EditorModels
@@ -55,21 +56,21 @@ class Editor:
         accepted = editor_pb2.EditAccepted(width=width, height=height, num_operations=len(request.operations))
         yield Event(accepted=accepted)
 
-        async def write(result: Pixels) -> image_pb2.Image:
+        async def writing(result: Pixels) -> Written:
             return await self.threads.run(_write, result, request.output, facts)
 
         records: list[image_pb2.StepRecord] = []
-        image: image_pb2.Image | None = None
+        written: Written | None = None
         last = len(request.operations) - 1
         for index, operation in enumerate(request.operations):
             frames = facts.frames if index == 0 else 1
-            step = _Step(self, index, operation, current, frames=frames, write=write if index == last else None)
+            step = _Step(self, index, operation, current, frames=frames, write=writing if index == last else None)
             async with contextlib.aclosing(step.run(pixels)) as events:
                 async for event in events:
                     yield event
-            pixels, image = step.result, step.image
+            pixels, written = step.result, step.written
             records.append(step.record)
-        image = image or await write(pixels)
+        image = (written or await writing(pixels)).image
         if len(image.content) > self.max_result_bytes:
             raise InvalidRequest.single(
                 "spec.output.format",
@@ -81,11 +82,11 @@ class Editor:
 
 
 class _Step:
-    """One operation at work; `result`, `record` and the last one's `image` are there when its events have ended."""
+    """One operation at work; `result`, `record` and the last one's `written` are there when its events have ended."""
 
     result: Pixels
     record: image_pb2.StepRecord
-    image: image_pb2.Image | None
+    written: Written | None
 
     def __init__(
         self,
@@ -95,7 +96,7 @@ class _Step:
         current: RequestContext,
         *,
         frames: int,
-        write: Callable[[Pixels], Coroutine[Any, Any, image_pb2.Image]] | None,
+        write: Callable[[Pixels], Coroutine[Any, Any, Written]] | None,
     ) -> None:
         self._editor = editor
         self._index = index
@@ -112,7 +113,7 @@ class _Step:
         try:
             while (fraction := await told.get()) is not None:
                 yield self._progress(min(fraction, 0.99))
-            self.result, self.record, self.image = work.result()
+            self.result, self.record, self.written = work.result()
         finally:
             work.cancel()
             # Only when the work has let go may the next request take its place.
@@ -122,7 +123,7 @@ class _Step:
 
     async def _work(
         self, pixels: Pixels, tell: Callable[[float], None]
-    ) -> tuple[Pixels, image_pb2.StepRecord, image_pb2.Image | None]:
+    ) -> tuple[Pixels, image_pb2.StepRecord, Written | None]:
         operation, clock = self._operation, self._current.clock
         before = RequestClock(queue_seconds=clock.queue_seconds, compute_seconds=clock.compute_seconds)
         context = self._editor.surroundings(operation.path, self._current.deadline)
@@ -141,16 +142,16 @@ class _Step:
         def measured() -> Coroutine[Any, Any, image_pb2.EffectReport]:
             return context.compute(lambda: measure(pixels, result, context.selection, keeps=keeps))
 
-        image = None
+        written = None
         if self._write is None:
             effect = await measured()
         elif result.shape[0] * result.shape[1] > _MOST_AT_ONCE:
             await self._editor.safeguard.check(result, "output", guarded)
-            effect, image = await measured(), await self._write(result)
+            effect, written = await measured(), await self._write(result)
         else:
             # Of a large picture each takes a second: side by side. What is blocked is not sent.
             checked = self._editor.safeguard.check(result, "output", guarded)
-            _, effect, image = await _together(checked, measured(), self._write(result))
+            _, effect, written = await _together(checked, measured(), self._write(result))
         if context.suspect:
             effect.effect = image_pb2.EFFECT_DAMAGED
         record = image_pb2.StepRecord(
@@ -162,9 +163,9 @@ class _Step:
             width=result.shape[1],
             height=result.shape[0],
             effect=effect,
-            parameters=context.resolved | guarded.resolved,
+            parameters=context.resolved | guarded.resolved | dict(written.chosen if written is not None else {}),
         )
-        return result, record, image
+        return result, record, written
 
     def _progress(self, fraction: float) -> Event:
         return Event(
@@ -177,14 +178,14 @@ class _Step:
 async def _together(
     check: Coroutine[Any, Any, None],
     effect: Coroutine[Any, Any, image_pb2.EffectReport],
-    image: Coroutine[Any, Any, image_pb2.Image],
-) -> tuple[None, image_pb2.EffectReport, image_pb2.Image]:
+    written: Coroutine[Any, Any, Written],
+) -> tuple[None, image_pb2.EffectReport, Written]:
     """What all three give; the error of the first that has one, once all have ended: nothing goes on behind it."""
-    results = await asyncio.gather(check, effect, image, return_exceptions=True)
+    results = await asyncio.gather(check, effect, written, return_exceptions=True)
     for found in results:
         if isinstance(found, BaseException):
             raise found
-    return cast(tuple[None, image_pb2.EffectReport, image_pb2.Image], tuple(results))
+    return cast(tuple[None, image_pb2.EffectReport, Written], tuple(results))
 
 
 def timing(clock: RequestClock, since: RequestClock | None = None) -> image_pb2.Timing:
@@ -207,16 +208,9 @@ def marking(records: list[image_pb2.StepRecord]) -> image_pb2.MarkingVerdict:
     return image_pb2.MarkingVerdict(marking=label, step_ids=generative)
 
 
-def _write(pixels: Pixels, output: Output, facts: FileFacts) -> image_pb2.Image:
+def _write(pixels: Pixels, output: Output, facts: FileFacts) -> Written:
     height, width = pixels.shape[:2]
-    return to_message(
-        pixels,
-        output.format,
-        quality=output.quality,
-        lossless=output.lossless,
-        metadata=fitted_metadata(facts.metadata, output.metadata, (width, height)),
-        field="spec.output.format",
-    )
+    return write(pixels, output, metadata=fitted_metadata(facts.metadata, output.metadata, (width, height)))
 
 
 def _duration(seconds: float) -> Duration:

@@ -12,7 +12,8 @@ from diptych.diffusion import Pipeline, RowSpec
 from diptych.diffusion.row import Control
 from diptych.diffusion.schedules import steps_to_take
 from diptych.errors import FieldViolation, InvalidRequest, Unsupported
-from diptych.images import DEFAULT_QUALITY, ImageLimits, Mask, Pixels, decode_mask, flatten, from_message, output_faults
+from diptych.images import ImageLimits, Mask, Pixels, decode_mask, flatten, from_message, output_faults
+from diptych.outputs import Output
 from diptych.v1 import generator_pb2, image_pb2
 from services.generator.constraints import fit, read_constraints
 from services.generator.references import read_reference
@@ -34,15 +35,6 @@ class Offer:
     pipeline: Pipeline
     model: image_pb2.ModelRef
     limits: ImageLimits
-
-
-@dataclass(frozen=True)
-class Output:
-    """How results are written."""
-
-    format: image_pb2.ImageFormat.ValueType
-    quality: int
-    lossless: bool
 
 
 @dataclass(frozen=True)
@@ -144,8 +136,7 @@ class Reader:
         asked = self.spec.output
         for fault in output_faults(asked):
             self.fault(f"output.{fault.field}", fault.description)
-        quality = asked.quality if asked.HasField("quality") else DEFAULT_QUALITY
-        return Output(asked.format, quality, asked.lossless)
+        return Output.of(asked)
 
     def pictures(self) -> tuple[Pixels | None, Mask | None]:
         """Init image (H, W, 3) and mask (H, W) in their own size; a picture with alpha is laid on white."""

@@ -5,14 +5,15 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from diptych.images import Pixels, to_message
+from diptych.images import to_message
+from diptych.outputs import write
 from diptych.serving.admission import Admission
 from diptych.serving.context import current_request
 from diptych.serving.continuous_batcher import Booking, RowStepped
 from diptych.v1 import generator_pb2, image_pb2
 from services.generator.convert import Order
 from services.generator.models import GeneratorModel, GeneratorModels, ModelRow
-from services.generator.records import marking, seconds, step_record
+from services.generator.records import Drawn, marking, seconds, step_record
 
 Event = generator_pb2.StreamGenerateImageResponse
 _PREVIEW_QUALITY = 80
@@ -32,7 +33,7 @@ class Generator:
         DeadlineExceeded, at once, when it would not be done in time.
         """
         request = current_request()
-        drawn: list[Pixels] = []
+        drawn: list[Drawn] = []
         sketches = [model.sketch(spec, order.num_calls) for spec in order.rows]
         with self._batcher.book(sketches, deadline=request.deadline) as booking:
             async with self._admission.permit(request.deadline):
@@ -52,7 +53,7 @@ class Generator:
         )
 
     async def _pictures(
-        self, model: GeneratorModel, order: Order, booking: Booking, drawn: list[Pixels], deadline: float | None
+        self, model: GeneratorModel, order: Order, booking: Booking, drawn: list[Drawn], deadline: float | None
     ) -> AsyncGenerator[Event, None]:
         """Progress, previews and images; what was drawn is added to `drawn`."""
         # One call each, so that others' rows go in between.
@@ -71,15 +72,12 @@ class Generator:
                 yield Event(image=await self._image(model, order, index, row, drawn))
 
     async def _image(
-        self, model: GeneratorModel, order: Order, index: int, row: ModelRow, drawn: list[Pixels]
+        self, model: GeneratorModel, order: Order, index: int, row: ModelRow, drawn: list[Drawn]
     ) -> generator_pb2.GeneratedImage:
         pixels = await self._stages.decode.run(model.finish, row)
-        drawn.append(pixels)
-        output = order.output
-        image = await asyncio.to_thread(
-            to_message, pixels, output.format, quality=output.quality, lossless=output.lossless
-        )
-        return generator_pb2.GeneratedImage(index=index, seed=row.row.spec.seed, image=image)
+        written = await asyncio.to_thread(write, pixels, order.output)
+        drawn.append(Drawn(pixels, written.chosen))
+        return generator_pb2.GeneratedImage(index=index, seed=row.row.spec.seed, image=written.image)
 
     async def _preview(
         self, model: GeneratorModel, index: int, event: RowStepped[ModelRow]

@@ -1,6 +1,7 @@
 """What is said of a finished order: the step record, what it changed, and how the results must be labelled."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from google.protobuf.duration_pb2 import Duration
@@ -13,7 +14,15 @@ from services.generator.convert import Order
 STEP_ID = "1"
 
 
-def step_record(order: Order, drawn: Sequence[Pixels], clock: RequestClock) -> image_pb2.StepRecord:
+@dataclass(frozen=True)
+class Drawn:
+    """One result (H, W, 3), and what was chosen for its file."""
+
+    pixels: Pixels
+    chosen: Mapping[str, str]
+
+
+def step_record(order: Order, drawn: Sequence[Drawn], clock: RequestClock) -> image_pb2.StepRecord:
     """The record of `order`, whose results are `drawn`."""
     resolved, row = order.resolved, order.rows[0]
     parameters = {
@@ -27,6 +36,8 @@ def step_record(order: Order, drawn: Sequence[Pixels], clock: RequestClock) -> i
     }
     if resolved.HasField("strength"):
         parameters["strength"] = f"{resolved.strength:g}"
+    for name in sorted({name for one in drawn for name in one.chosen}):
+        parameters[name] = ", ".join(one.chosen.get(name, "-") for one in drawn)
     return image_pb2.StepRecord(
         step_id=STEP_ID,
         service="generator",
@@ -67,11 +78,11 @@ def timing(clock: RequestClock) -> image_pb2.Timing:
     return image_pb2.Timing(queue=seconds(queue), compute=seconds(compute), total=seconds(total))
 
 
-def _effect(order: Order, drawn: Sequence[Pixels]) -> image_pb2.EffectReport | None:
+def _effect(order: Order, drawn: Sequence[Drawn]) -> image_pb2.EffectReport | None:
     """What changed between the init image and the results, all of them taken together; None without init image."""
     if order.init_image is None:
         return None
-    difference = np.abs(np.stack(drawn).astype(np.int16) - order.init_image.astype(np.int16))
+    difference = np.abs(np.stack([one.pixels for one in drawn]).astype(np.int16) - order.init_image.astype(np.int16))
     changed = difference.max(axis=(0, 3)) > 0
     report = image_pb2.EffectReport(
         effect=image_pb2.EFFECT_CHANGED if changed.any() else image_pb2.EFFECT_NO_EFFECT,

@@ -62,12 +62,12 @@ PUBLIC = [
 ]
 COMMANDS = {
     "serve": {"service", "flags"},
-    "create": {"goal", "image", "output", "conversation", "profile", "seed", "json", "address", "timeout"},
+    "create": {"goal", "image", "output", "conversation", "profile", "seed", "json", "address", "timeout", "max_size"},
     "plan": {"goal", "image", "json", "jsonl", "conversation", "profile", "seed", "address", "timeout"},
     "generate": {
         *("prompt", "output", "seed", "steps", "guidance", "size", "count", "negative", "init", "strength", "mask"),
         *("reference", "reference_scale", "constraint", "constraint_scale", "schedule"),
-        *("model", "json", "address", "timeout"),
+        *("model", "json", "address", "timeout", "max_size"),
     },
     "animate_latents": {
         *("prompts", "output", "seed", "duration", "fps", "loop", "steps", "guidance", "size", "negative", "model"),
@@ -77,7 +77,18 @@ COMMANDS = {
         *("file", "output", "motion", "amount", "duration", "fps", "parallax", "direction", "max_side", "json"),
         *("address", "timeout"),
     },
-    "edit": {"file", "operations", "output", "quality", "json", "lossless", "metadata", "address", "timeout"},
+    "edit": {
+        "file",
+        "operations",
+        "output",
+        "quality",
+        "json",
+        "lossless",
+        "metadata",
+        "address",
+        "timeout",
+        "max_size",
+    },
     "analyze": {"file", "json", "address", "timeout"},
 }
 # What the SDK and the command are free of, so that they install in seconds and start at once.

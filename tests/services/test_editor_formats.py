@@ -52,11 +52,24 @@ async def test_only_the_first_frame_is_edited_and_the_record_says_so(stub: edito
     assert "input_frame" not in (await stub.EditImage(request(photo("PNG")))).records[0].parameters
 
 
+async def test_a_file_is_no_larger_than_asked_for(stub: editor_pb2_grpc.EditorServiceStub) -> None:
+    jpeg = image_pb2.IMAGE_FORMAT_JPEG
+    tags = {"format": jpeg, "metadata": image_pb2.METADATA_POLICY_KEEP, "max_bytes": 1100}
+    answer = await stub.EditImage(request(photo("JPEG"), **tags))
+    assert len(answer.image.content) <= 1100 and Image.open(io.BytesIO(answer.image.content)).getexif()[0x013B] == "Ann"
+    assert 25 <= int(answer.records[0].parameters["output_quality"]) < 90
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.EditImage(request(photo("JPEG"), format=jpeg, max_bytes=100))
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "spec.output.max_bytes" in (caught.value.details() or "")
+
+
 async def test_how_a_result_cannot_be_written_is_said_before_any_work(stub: editor_pb2_grpc.EditorServiceStub) -> None:
     for output, field in (
         ({"format": image_pb2.IMAGE_FORMAT_TIFF}, "spec.output.format"),
         ({"format": image_pb2.IMAGE_FORMAT_AVIF, "lossless": True}, "spec.output.lossless"),
         ({"quality": 101}, "spec.output.quality"),
+        ({"max_bytes": 0}, "spec.output.max_bytes"),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.EditImage(request(photo("JPEG"), **output))

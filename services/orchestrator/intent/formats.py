@@ -32,6 +32,12 @@ def named(clause: str) -> str | None:
     return _known(found["name"]) if found else None
 
 
+def mentioned(text: str) -> str | None:
+    """The format whose name stands anywhere in words that are about a file alone, or None."""
+    found = re.search(_NAME, text, re.IGNORECASE)
+    return _known(found["name"]) if found else None
+
+
 def written(goal: str) -> tuple[str, str | None]:
     """The goal with a part like "and save it as JPG" blanked by as many spaces, and the format that it names.
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures, told
+from services.orchestrator.intent import clauses, file_sizes, formats, limits, ordering, phrasing, pictures, told
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
@@ -29,6 +29,7 @@ _MOST_REQUESTS = 4
 _TRUST = 0.5  # the weight of a request read alone against the whole goal
 _HIDDEN = 0.5  # logit by which a request alone must tell more of an operation than the whole goal
 _CLEAR = 0.8  # probability from which an operation is found for sure
+_SURE = 0.95  # of what closed words alone say
 _TOLD = 3.0  # logit of what the words alone leave no doubt of
 _WORTH_OFFERING = 0.02  # raw probability below which a reading is not offered
 
@@ -64,7 +65,7 @@ class Tagging:
     features: Features
     operations: Float32Array  # (L, K + 1) logits, the last: none
     slots: Float32Array  # (L, S + 1) logits, the last: none
-    format: str | None  # of the file, where a part of the goal says no more than that
+    file: Mapping[str, Value]  # slots of the file, where a part of the goal says no more than that
 
 
 class IntentModel:
@@ -98,12 +99,16 @@ class IntentModel:
         text = goal[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")  # a half character would not encode
         if not text.strip():
             return _asked(ClarifyReason.UNREADABLE, 0.99, ())
+        text, max_bytes = file_sizes.allowed(text, has_image=has_image)
+        if has_image and max_bytes and file_sizes.is_all(text):
+            return _of_the_file_alone(goal, {"max_bytes": max_bytes}, formats.mentioned(text))
         said = limits.limits(text)
         if has_image and said and len(text) <= _SHORT:
             text = limits.without_limits(text)
         text, written = formats.written(text)
         found, tagging = self._look(text, has_image)
-        tagging = replace(tagging, format=written)
+        file = {"format": written, "max_bytes": max_bytes}
+        tagging = replace(tagging, file={name: value for name, value in file.items() if value is not None})
         possible = candidates(found, has_image=True)
         plans = possible if has_image else candidates(found, has_image=False)
         if not has_image and possible and "generate" not in possible[0].names and found.nothing < 0.5:
@@ -144,7 +149,7 @@ class IntentModel:
         present = _probability(logits[:-1])
         order = ordering.scores(text, tags, features.offsets, present, seen["order"][0])
         found = evidence(self._settings.operations, logits, order)
-        return found, Tagging(text, features, tags, seen["token_slots"][0], None)
+        return found, Tagging(text, features, tags, seen["token_slots"][0], {})
 
     def _tell(self, text: str, has_image: bool, logits: Float32Array) -> None:
         """Lifts the logits (K + 1,) of what closed words tell beyond doubt."""
@@ -218,8 +223,8 @@ class IntentModel:
             self._operation(name, spans.get(index if len(wanted) > 1 else 0, clauses.Span(0, len(goal))), tagging)
             for name, index in zip(candidate.names, wanted, strict=True)
         )
-        if tagging.format is not None:
-            slots = MappingProxyType({"format": tagging.format, **operations[-1].slots})
+        if tagging.file:
+            slots = MappingProxyType({**tagging.file, **operations[-1].slots})
             operations = (*operations[:-1], replace(operations[-1], slots=slots))
         return Reading(route_of(candidate.names), operations, self._confidence(candidate))
 
@@ -267,6 +272,12 @@ class IntentModel:
         if len(goal[end : span.end].split()) > _COURTESY_WORDS:
             end = span.end
         return drawn(goal[start:end])
+
+
+def _of_the_file_alone(goal: str, slots: dict[str, Value], named: str | None) -> Intent:
+    """A picture that is only to be written anew: a resize in bytes, not in pixels."""
+    file = MappingProxyType({**slots, **({"format": named} if named is not None else {})})
+    return Intent("EDIT", (IntendedOperation("resize", file, goal),), file, _SURE, (), None)
 
 
 def _behind(background: int, said: Mapping[str, int]) -> dict[str, Value]:

@@ -15,7 +15,7 @@ from services.orchestrator.planning.known import Known
 from services.orchestrator.planning.plan import operation_of, seal
 from services.orchestrator.planning.plan_faults import plan_faults
 from services.orchestrator.planning.seeding import settle_seeds
-from services.orchestrator.planning.wording import reason_for
+from services.orchestrator.planning.wording import reason_for, told_of_file
 
 _INSTRUCTIONS = """\
 You plan work on pictures. Two services do it: the generator draws new pictures (generate, vary, animate_latents), the
@@ -99,9 +99,14 @@ def _plan(steps: object, said: Mapping[str, Any], num_images: int, known: Known)
     for step in plan.steps:
         step.reason = step.reason or reason_for(step, "")
     plan.output.CopyFrom(known.output)
-    if plan.output.format == image_pb2.IMAGE_FORMAT_UNSPECIFIED:
+    most = said.get("max_bytes")
+    if not plan.output.HasField("max_bytes") and isinstance(most, int) and 1 <= most < 2**32:
+        plan.output.max_bytes = most
+    limited = plan.output.HasField("max_bytes") and said.get("format") not in FORMATS
+    if plan.output.format == image_pb2.IMAGE_FORMAT_UNSPECIFIED and not limited:
         name = said.get("format") if said.get("format") in FORMATS else "png"
         plan.output.format = image_pb2.ImageFormat.Value(f"IMAGE_FORMAT_{str(name).upper()}")
+    told_of_file(plan)
     settle_seeds(plan, known.seed)
     return seal(plan)
 

@@ -31,6 +31,7 @@ def answer_schema() -> Schema:
             "why": {"type": "string"},
             "steps": steps,
             "format": {"type": "string", "enum": list(FORMATS)},
+            "max_bytes": {"type": "integer", "minimum": 1},
             "question": {"type": "string"},
             "options": {"type": "array", "items": option, "maxItems": 4},
         },

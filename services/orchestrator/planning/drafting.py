@@ -20,6 +20,7 @@ from services.orchestrator.planning.wording import reason_for
 
 Input = v1.StepInput
 
+_SIZED = ("width", "height", "percent", "scale", "platform")
 # The slot whose words describe an operation's second picture.
 SECOND_PICTURE = {
     "replace_background": "background",
@@ -51,6 +52,12 @@ def takes_second(operation: Wanted, num_images: int) -> bool:
     slot = SECOND_PICTURE.get(operation.name, "style" if operation.name == "style_transfer" else "")
     said = fill.words(operation.slots, slot) if slot else ""
     return bool(slot) and (not said or bool(_OTHER_PICTURE.search(f"{said} {operation.clause}")))
+
+
+def in_bytes_only(operation: Wanted) -> bool:
+    """Whether it is a resize that names the bytes of the file and no size in pixels: the pixels stay."""
+    sized = any(operation.slots.get(key) for key in (*_SIZED, "formats"))
+    return operation.name == "resize" and bool(operation.slots.get("max_bytes")) and not sized
 
 
 def pair_of(operation: Wanted, num_images: int) -> tuple[int, int]:
@@ -105,7 +112,7 @@ class Draft:
             elif operation.name == "animate":
                 self._animate(operation, current)
                 return []
-            elif operation.name in ("analyze", "vary", "crop"):
+            elif operation.name in ("analyze", "vary", "crop") or in_bytes_only(operation):
                 current = self._alone(operation, current)
             else:
                 current, spare = self._edit(operation, current, spare)
@@ -117,7 +124,9 @@ class Draft:
             return self.add(operation, v1.PlanStep(vary=fill.variation(self.goal, operation.slots)), [current])
         if operation.name == "crop":
             return self._crop(operation, current)
-        if operation.slots.get("format"):
+        if in_bytes_only(operation) and current is not None and current.step_id:
+            return current
+        if operation.slots.get("format") or in_bytes_only(operation):
             return self.add(operation, v1.PlanStep(edit=unchanged()), [current], "Only the file is another.")
         self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
         return current

@@ -88,3 +88,8 @@ def seal(plan: v1.Plan) -> v1.Plan:
 def unchanged() -> editor_pb2.Operation:
     """The edit that passes a picture on as it is, so that it is written anew; it looks at the light alone."""
     return editor_pb2.Operation(analyze=editor_pb2.Analyze(kinds=[editor_pb2.ANALYSIS_KIND_LIGHTING]))
+
+
+def writes_only(step: v1.PlanStep) -> bool:
+    """Whether it is the edit that passes a picture on as it is."""
+    return step.edit == unchanged()

@@ -30,7 +30,7 @@ from services.orchestrator.planning.overlays import place_said
 from services.orchestrator.planning.plan import seal
 from services.orchestrator.planning.seeding import settle_seeds
 from services.orchestrator.planning.wanted import Wanted, wanted_of
-from services.orchestrator.planning.wording import why
+from services.orchestrator.planning.wording import told_of_file, why
 
 _FORMATS = {
     "png": image_pb2.IMAGE_FORMAT_PNG,
@@ -116,6 +116,7 @@ def _plan(
         for end in ends:
             finished(draft, end, wanted, known.profile)
     plan = v1.Plan(steps=draft.steps, confidence=confidence, output=written(wanted, known))
+    told_of_file(plan)
     settle_seeds(plan, known.seed)
     seal(plan)
     plan.why = why(plan.route, len(operations), order)
@@ -149,12 +150,22 @@ def written(operations: Sequence[Wanted], known: Known) -> image_pb2.OutputOptio
         said = [name for name in said if name in _FORMATS]
         if known.profile is not None and known.profile.format is not None:
             said.insert(0, known.profile.format)
-        output.format = _FORMATS[said[-1]] if said else image_pb2.IMAGE_FORMAT_PNG
+        # Within a limit whoever writes the file chooses: what is lossless may be too large, and JPEG has no alpha.
+        limited = output.HasField("max_bytes") or _max_bytes(operations) is not None
+        default = image_pb2.IMAGE_FORMAT_UNSPECIFIED if limited else image_pb2.IMAGE_FORMAT_PNG
+        output.format = _FORMATS[said[-1]] if said else default
+    if not output.HasField("max_bytes") and (most := _max_bytes(operations)) is not None:
+        output.max_bytes = most
     if not output.HasField("quality"):
         qualities = [fill.number(operation.slots, "quality", 1, 100) for operation in operations]
         if (quality := next((one for one in qualities if one is not None), None)) is not None:
             output.quality = round(quality)
     return output
+
+
+def _max_bytes(operations: Sequence[Wanted]) -> int | None:
+    said = [fill.number(operation.slots, "max_bytes", 1, 2**32 - 1) for operation in operations]
+    return next((int(one) for one in said if one is not None), None)
 
 
 def _bases(operations: Sequence[Wanted], num_images: int) -> list[int | None]:

@@ -3,9 +3,10 @@
 
 from collections.abc import Iterable
 
+from diptych.v1 import image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
 from services.orchestrator.intent import IntendedOperation
-from services.orchestrator.planning.plan import operation_of
+from services.orchestrator.planning.plan import action_of, last_steps, makes_picture, operation_of, writes_only
 
 _DOES = {
     "generate": "Draws a new picture",
@@ -89,7 +90,7 @@ _WHY = {
 
 def reason_for(step: v1.PlanStep, clause: str) -> str:
     """Why a step is in the plan, with the words of the goal that asked for it."""
-    does = _DOES[operation_of(step)]
+    does = "Writes the file anew" if writes_only(step) else _DOES[operation_of(step)]
     return f"{does}, because the goal says “{clause.strip()}”." if clause.strip() else f"{does}."
 
 
@@ -97,6 +98,27 @@ def why(route: v1.Route.ValueType, num_wishes: int, order: str) -> str:
     """Why a plan has its route and its order; `order` says why it is not the goal's own, if it is not."""
     kept = "The order is the goal's own." if num_wishes > 1 else ""
     return " ".join(part for part in (_WHY[route], order or kept) if part)
+
+
+def told_of_file(plan: v1.Plan) -> None:
+    """Says in the reasons of the last steps how large their files may be."""
+    if not plan.output.HasField("max_bytes"):
+        return
+    most = _in_bytes(plan.output.max_bytes)
+    for step in last_steps(plan.steps):
+        if makes_picture(step):
+            step.reason += f" The file is written with the best quality that fits in {most}; its size in pixels stays."
+            if plan.output.format == image_pb2.IMAGE_FORMAT_UNSPECIFIED:
+                step.reason += " Where a PNG is too large it is a JPEG, or WebP with transparency."
+        elif action_of(step) != "analyze":
+            step.reason += f" Films are not kept within a number of bytes: the {most} are not held."
+
+
+def _in_bytes(count: int) -> str:
+    for each, unit in ((1000**2, "MB"), (1000, "KB")):
+        if count >= each:
+            return f"{count / each:.6g} {unit}"
+    return f"{count} bytes"
 
 
 def option_label(operations: Iterable[IntendedOperation]) -> str:

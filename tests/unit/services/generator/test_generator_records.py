@@ -10,7 +10,7 @@ from diptych.images import to_message
 from diptych.serving.context import RequestClock
 from diptych.v1 import generator_pb2, image_pb2
 from services.generator.convert import Offer, Order, read_order
-from services.generator.records import marking, step_record
+from services.generator.records import Drawn, marking, step_record
 
 PIXELS = np.full((64, 64, 3), 100, np.uint8)
 MASK = np.zeros((64, 64, 3), np.uint8)
@@ -24,7 +24,11 @@ def order(offer: Offer, **fields: Any) -> Order:
 
 
 def test_a_record_says_what_was_done(offer: Offer) -> None:
-    record = step_record(order(offer, num_images=2), [PIXELS, DRAWN], RequestClock(queue_seconds=1e9))
+    record = step_record(
+        order(offer, num_images=2),
+        [Drawn(PIXELS, {}), Drawn(DRAWN, {"output_quality": "40"})],
+        RequestClock(queue_seconds=1e9),
+    )
     assert (record.service, record.operation, record.step_id) == ("generator", "generate", "1")
     assert [model.name for model in record.models] == ["tiny"]
     assert dict(record.parameters) == {
@@ -32,6 +36,7 @@ def test_a_record_says_what_was_done(offer: Offer) -> None:
         "negative_prompt": "",
         "num_images": "2",
         "seed": "9",
+        "output_quality": "-, 40",
         "num_inference_steps": "4",
         "guidance_scale": "3",
         "noise_schedule": "flow_match_euler",
@@ -43,7 +48,7 @@ def test_a_record_says_what_was_done(offer: Offer) -> None:
 
 def test_a_variation_is_measured_against_its_picture(offer: Offer) -> None:
     made = order(offer, init_image=to_message(PIXELS), mask_image=to_message(MASK))
-    record = step_record(made, [DRAWN], RequestClock())
+    record = step_record(made, [Drawn(DRAWN, {})], RequestClock())
     effect = record.effect
     assert record.operation == "vary"
     assert record.parameters["strength"] == "0.6"
@@ -58,12 +63,12 @@ def test_a_leak_outside_the_mask_would_be_told(offer: Offer) -> None:
     leaking = DRAWN.copy()
     leaking[0, 0] = 107
     made = order(offer, init_image=to_message(PIXELS), mask_image=to_message(MASK))
-    assert step_record(made, [leaking], RequestClock()).effect.max_difference_outside == 7
+    assert step_record(made, [Drawn(leaking, {})], RequestClock()).effect.max_difference_outside == 7
 
 
 def test_no_change_is_no_effect(offer: Offer) -> None:
     made = order(offer, init_image=to_message(PIXELS), strength=0.0)
-    effect = step_record(made, [PIXELS], RequestClock()).effect
+    effect = step_record(made, [Drawn(PIXELS, {})], RequestClock()).effect
     assert effect.effect == image_pb2.EFFECT_NO_EFFECT
     assert not effect.HasField("changed_region")
     assert not effect.HasField("max_difference_outside")

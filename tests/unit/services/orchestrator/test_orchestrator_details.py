@@ -334,3 +334,22 @@ def test_a_brand_s_own_mark_is_laid_where_the_goal_says(tmp_path: Path) -> None:
     assert laid.edit.composite.relative_width == pytest.approx(0.2)
     alone = plan("add our watermark", ("add_object", {"object": "watermark"}), known=known)
     assert names(alone) == ["composite"] and alone.steps[0].edit.composite.anchor == editor.ANCHOR_BOTTOM_RIGHT
+
+
+def test_a_file_within_bytes_keeps_its_pixels_and_leaves_the_format_to_the_writer() -> None:
+    made = plan("compress it below 200 KB", ("resize", {"max_bytes": 200_000}))
+    assert names(made) == ["analyze"] and made.output == image_pb2.OutputOptions(max_bytes=200_000)
+    assert "fits in 200 KB; its size in pixels stays" in made.steps[-1].reason
+    made = plan("cut it out, under 1.5 MB", ("remove_background", {"max_bytes": 1_500_000, "format": "webp"}))
+    assert made.output == image_pb2.OutputOptions(max_bytes=1_500_000, format=image_pb2.IMAGE_FORMAT_WEBP)
+    assert "1.5 MB" in made.steps[-1].reason
+    made = plan("shrink it to 50%, under 1 MB", ("resize", {"percent": 50, "max_bytes": 10**6}))
+    assert made.steps[0].edit.resize.scale == 0.5
+    film = plan("animate it under 5 MB", ("animate", {"max_bytes": 5 * 10**6}))
+    assert "5 MB are not held" in film.steps[-1].reason
+
+
+def test_the_callers_own_limit_goes_before_the_goals() -> None:
+    known = Known(output=image_pb2.OutputOptions(max_bytes=5000))
+    made = plan("under 200 KB", ("resize", {"max_bytes": 200_000}), known=known)
+    assert made.output.max_bytes == 5000 and "fits in 5 KB" in made.steps[-1].reason
