@@ -8,7 +8,7 @@ import logging
 import re
 import struct
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 from xml.dom import minidom
 from xml.parsers.expat import ExpatError
@@ -30,6 +30,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _EXIF_IFD, _GPS_IFD, _INTEROP_IFD, _MAKER_NOTE = 0x8769, 0x8825, 0xA005, 0x927C
 # Orientation (absent means upright), and what is stored besides: XMP, IPTC, Photoshop's block, ICC profile.
 _STALE = {274, 700, 33723, 34377, 34675}
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCHES = 282, 283, 296, 2
 _WIDTHS, _HEIGHTS, _COLOR_SPACE = {256, 0xA002}, {257, 0xA003}, 0xA001
 # What a TIFF says of its own rows and tiles.
 _TIFF_LAYOUT = {
@@ -96,6 +97,18 @@ def fitted(metadata: Metadata, policy: Policy, width: int, height: int) -> Metad
     return Metadata(
         _exif(metadata.exif, places, width, height), _xmp(metadata.xmp, places), _iptc(metadata.iptc, places)
     )
+
+
+def with_resolution(metadata: Metadata, dpi: int) -> Metadata:
+    """The same, saying so many dots per inch in EXIF: what it says already is changed where it stands."""
+    if not metadata.exif:
+        said = PillowImage.Exif()
+        said[_X_RESOLUTION], said[_Y_RESOLUTION], said[_RESOLUTION_UNIT] = float(dpi), float(dpi), _INCHES
+        return replace(metadata, exif=said.tobytes().removeprefix(_EXIF_PREFIX))
+    tiff = _Tiff(metadata.exif)
+    tiff.put_ratio(tiff.first, {_X_RESOLUTION, _Y_RESOLUTION}, dpi)
+    tiff.put(tiff.first, {_RESOLUTION_UNIT}, _INCHES)
+    return replace(metadata, exif=bytes(tiff.data))
 
 
 def photoshop_segment(iptc: bytes) -> bytes:
@@ -184,6 +197,12 @@ class _Tiff:
                 # A short stands at the start of its four bytes.
                 packed = struct.pack(self._order + ("HH" if kind == 3 else "I"), value, *([0] if kind == 3 else []))
                 self.data[at + 8 : at + 12] = packed
+
+    def put_ratio(self, ifd: int, tags: Collection[int], value: int) -> None:
+        """Sets single fractions to whole numbers."""
+        for at, tag, kind, count in self.entries(ifd):
+            if tag in tags and count == 1 and kind == 5:
+                struct.pack_into(self._order + "II", self.data, self._number(at + 8), value, 1)
 
     def _wipe(self, at: int, kind: int, count: int) -> None:
         length = _SIZES.get(kind, 1) * count

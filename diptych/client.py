@@ -239,15 +239,18 @@ class AsyncClient(Calls):
         lossless: bool = False,
         metadata: Metadata | None = None,
         max_bytes: int | None = None,
+        dpi: int | None = None,
         on_event: OnEvent | None = None,
         timeout: float | None = None,
     ) -> EditResult:
         """The picture after these operations, in order: texts such as "upscale:scale=4", or v1 messages.
 
         `metadata` of the file to keep; the service strips all unless told otherwise. `max_bytes`: the file has the best
-        quality that is no larger.
+        quality that is no larger. `dpi`: dots per inch that it says it is to be printed with.
         """
-        output = _output(format, quality=quality, lossless=lossless or None, metadata=metadata, max_bytes=max_bytes)
+        output = _output(
+            format, quality=quality, lossless=lossless or None, metadata=metadata, max_bytes=max_bytes, dpi=dpi
+        )
         spec = editor_pb2.EditSpec(
             image=await _image(image, "image"), operations=to_operations(operations), output=output
         )
@@ -288,6 +291,7 @@ def _output(
     lossless: bool | None = None,
     metadata: Metadata | None = None,
     max_bytes: int | None = None,
+    dpi: int | None = None,
 ) -> image_pb2.OutputOptions | None:
     fields = {
         "format": None if format is None else _number(image_pb2.ImageFormat, format, "format", get_args(Format)),
@@ -295,6 +299,7 @@ def _output(
         "quality": quality,
         "lossless": lossless,
         "max_bytes": max_bytes,
+        "dpi": dpi,
     }
     if all(value is None for value in fields.values()):
         return None

@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 from diptych._image_files import BadFile, FileFacts, Pixels, facts, read, recognise
-from diptych._metadata import Metadata, Policy, fitted, photoshop_segment
+from diptych._metadata import Metadata, Policy, fitted, photoshop_segment, with_resolution
 from diptych.errors import FieldViolation, InvalidRequest
 from diptych.v1 import image_pb2
 
@@ -63,6 +63,7 @@ _WRITTEN = "PNG, JPEG, WEBP or AVIF"
 # up, and so its bytes.
 _AVIF_SPEED, _AVIF_THREADS = 9, 2
 _MOST_IN_JPEG = 65_503
+_MOST_DPI = 9600
 _NONE = Metadata()
 
 
@@ -110,6 +111,7 @@ def encode(
     lossless: bool = False,
     colors: int = 0,
     packing: int = _PNG_LEVEL,
+    dpi: int | None = None,
     metadata: Metadata = _NONE,
     field: str = "format",
 ) -> bytes:
@@ -118,8 +120,8 @@ def encode(
     A PNG of nothing but greys is a grey file, a third as large.
 
     `quality` 1 to 100 for JPEG, AVIF and lossy WEBP; `lossless` for WEBP; for PNG a palette of so many `colors`, 2 to
-    256, and `packing`, 1 fast to 9 small; `metadata` as it was fitted. InvalidRequest names `field` for a picture or
-    metadata that the format cannot hold, or a format that is not written.
+    256, and `packing`, 1 fast to 9 small; `dpi` to print it with; `metadata` as it was fitted. InvalidRequest names
+    `field` for a picture or metadata that the format cannot hold, or a format that is not written.
     """
     if format == _RAW:
         return np.ascontiguousarray(_colored(pixels)).tobytes()
@@ -127,6 +129,12 @@ def encode(
     if kind in _READ_ONLY or (format not in _KINDS and format != _UNSPECIFIED):
         raise InvalidRequest.single(field, _no_output(format))
     file = io.BytesIO()
+    density = {}
+    if dpi is not None:
+        density = {"dpi": (dpi, dpi)}
+        # PNG and JPEG have a place of their own for it; what EXIF says must not differ.
+        if metadata.exif or kind not in ("PNG", "JPEG"):
+            metadata = with_resolution(metadata, dpi)
     # The prefix is JPEG's; every writer knows it.
     exif = b"Exif\0\0" + metadata.exif if metadata.exif else b""
     if kind == "PNG":
@@ -135,7 +143,7 @@ def encode(
             texts.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode())
         picture = PillowImage.fromarray(np.ascontiguousarray(pixels[..., 0] if _is_grey(pixels) else pixels))
         picture = _with_palette(picture, colors) if colors else picture
-        picture.save(file, kind, compress_level=packing, exif=exif, pnginfo=texts)
+        picture.save(file, kind, compress_level=packing, exif=exif, pnginfo=texts, **density)
     elif kind == "JPEG":
         if max(len(exif), len(metadata.xmp)) > _MOST_IN_JPEG:
             raise InvalidRequest.single(
@@ -144,7 +152,8 @@ def encode(
         opaque = PillowImage.fromarray(np.ascontiguousarray(flatten(pixels)))
         subsampling = 0 if quality >= _FULL_CHROMA_QUALITY else 2
         segment = photoshop_segment(metadata.iptc)
-        opaque.save(file, kind, quality=quality, subsampling=subsampling, exif=exif, xmp=metadata.xmp, extra=segment)
+        opaque.save(file, kind, quality=quality, subsampling=subsampling, exif=exif, xmp=metadata.xmp, extra=segment,
+                    **density)  # fmt: skip
     else:
         _save_modern(file, kind, pixels, quality, lossless, exif, metadata.xmp, field)
     return file.getvalue()
@@ -193,6 +202,10 @@ def output_faults(options: image_pb2.OutputOptions) -> Iterator[FieldViolation]:
         yield FieldViolation("max_bytes", "is 0; give the bytes that the file may have")
     if options.HasField("max_bytes") and given == _RAW:
         yield FieldViolation("max_bytes", "is for files; RAW always has its rows' size")
+    if options.HasField("dpi") and not 1 <= options.dpi <= _MOST_DPI:
+        yield FieldViolation("dpi", f"is {options.dpi}; give 1 to {_MOST_DPI} dots per inch")
+    if options.HasField("dpi") and given == _RAW:
+        yield FieldViolation("dpi", "is for files; RAW has no place for it")
 
 
 def _no_output(format: int) -> str:

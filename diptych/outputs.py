@@ -42,6 +42,7 @@ class Output:
     lossless: bool = False
     metadata: image_pb2.MetadataPolicy.ValueType = image_pb2.METADATA_POLICY_UNSPECIFIED
     max_bytes: int | None = None
+    dpi: int | None = None
 
     @classmethod
     def of(cls, options: image_pb2.OutputOptions) -> "Output":
@@ -52,6 +53,7 @@ class Output:
             options.lossless,
             options.metadata,
             options.max_bytes if options.HasField("max_bytes") else None,
+            options.dpi if options.HasField("dpi") else None,
         )
 
 
@@ -106,6 +108,7 @@ class _Writing:
             lossless=self.output.lossless and format == _WEBP,
             colors=colors,
             packing=packing,
+            dpi=self.output.dpi,
             metadata=self.metadata,
             field=f"{self.field}.format",
         )

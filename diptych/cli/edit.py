@@ -37,6 +37,7 @@ def edit(
         typer.Option(help="Of the file to keep: keep, strip_location or strip_all (default).", metavar="POLICY"),
     ] = None,
     max_size: MaxSize = None,
+    dpi: Annotated[int | None, typer.Option(help="Dots per inch to print it with.", min=1, max=9600)] = None,
     json: AsJson = False,
     address: Address = None,
     timeout: Timeout = None,
@@ -59,6 +60,7 @@ def edit(
                     lossless=lossless,
                     metadata=cast(Metadata | None, metadata),
                     max_bytes=most,
+                    dpi=dpi,
                     on_event=on_event,
                     timeout=timeout,
                 )

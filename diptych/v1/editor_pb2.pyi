@@ -1044,6 +1044,7 @@ class Resize(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
     FIT_FIELD_NUMBER: _builtins.int
+    EITHER_WAY_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Pixels, 1 to 16384. With `height` unset, the height follows."""
     height: _builtins.int
@@ -1054,6 +1055,8 @@ class Resize(_message.Message):
     """Times the size, more than 0, at most 8. Not together with pixels or platform."""
     fit: Global___FitMode.ValueType
     """When both sides are given. Default: cover."""
+    either_way: _builtins.bool
+    """With both sides in pixels: they are exchanged for a picture that lies the other way, as prints are. Default false."""
     def __init__(
         self,
         *,
@@ -1062,10 +1065,11 @@ class Resize(_message.Message):
         platform: _builtins.str = ...,
         scale: _builtins.float | None = ...,
         fit: Global___FitMode.ValueType = ...,
+        either_way: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_scale", b"_scale", "_width", b"_width", "height", b"height", "scale", b"scale", "width", b"width"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_scale", b"_scale", "_width", b"_width", "fit", b"fit", "height", b"height", "platform", b"platform", "scale", b"scale", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height", b"_height", "_scale", b"_scale", "_width", b"_width", "either_way", b"either_way", "fit", b"fit", "height", b"height", "platform", b"platform", "scale", b"scale", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__height: _TypeAlias = _typing.Literal["height"]  # noqa: Y015
     _WhichOneofArgType__height: _TypeAlias = _typing.Literal["_height", b"_height"]  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64iptych/v1/image.proto\x12\ndiptych.v1\x1a\x1egoogle/protobuf/duration.proto\"`\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.diptych.v1.ImageFormat\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x8f\x01\n\x05Video\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.diptych.v1.VideoFormat\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x12\n\nnum_frames\x18\x05 \x01(\r\x12\x19\n\x11\x66rames_per_second\x18\x06 \x01(\x02\"\xd2\x01\n\rOutputOptions\x12\'\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x17.diptych.v1.ImageFormat\x12\x14\n\x07quality\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08lossless\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12,\n\x08metadata\x18\x04 \x01(\x0e\x32\x1a.diptych.v1.MetadataPolicy\x12\x16\n\tmax_bytes\x18\x05 \x01(\rH\x02\x88\x01\x01\x42\n\n\x08_qualityB\x0b\n\t_losslessB\x0c\n\n_max_bytes\"\x88\x01\n\x06Timing\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb3\x01\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12#\n\x04kind\x18\x04 \x01(\x0e\x32\x15.diptych.v1.ModelKind\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\x12\x1c\n\x0f\x62\x61tch_tolerance\x18\x07 \x01(\x02H\x00\x88\x01\x01\x42\x12\n\x10_batch_tolerance\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\"\xf2\x01\n\x0c\x45\x66\x66\x65\x63tReport\x12\"\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x12.diptych.v1.Effect\x12\x18\n\x10\x63hanged_fraction\x18\x02 \x01(\x02\x12\x17\n\x0fmean_difference\x18\x03 \x01(\x02\x12\'\n\x0e\x63hanged_region\x18\x04 \x01(\x0b\x32\x0f.diptych.v1.Box\x12#\n\x16max_difference_outside\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08likeness\x18\x06 \x01(\x02H\x01\x88\x01\x01\x42\x19\n\x17_max_difference_outsideB\x0b\n\t_likeness\"\xc3\x02\n\nStepRecord\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12$\n\x06models\x18\x04 \x03(\x0b\x32\x14.diptych.v1.ModelRef\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.diptych.v1.Timing\x12\r\n\x05width\x18\x06 \x01(\r\x12\x0e\n\x06height\x18\x07 \x01(\r\x12(\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\x0b\x32\x18.diptych.v1.EffectReport\x12:\n\nparameters\x18\t \x03(\x0b\x32&.diptych.v1.StepRecord.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x0eMarkingVerdict\x12$\n\x07marking\x18\x01 \x01(\x0e\x32\x13.diptych.v1.Marking\x12\x10\n\x08step_ids\x18\x02 \x03(\t*\xca\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_RAW\x10\x04\x12\x15\n\x11IMAGE_FORMAT_AVIF\x10\x05\x12\x15\n\x11IMAGE_FORMAT_TIFF\x10\x06\x12\x15\n\x11IMAGE_FORMAT_HEIC\x10\x07*X\n\x0bVideoFormat\x12\x1c\n\x18VIDEO_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10VIDEO_FORMAT_MP4\x10\x01\x12\x15\n\x11VIDEO_FORMAT_WEBP\x10\x02*\x8e\x01\n\x0eMetadataPolicy\x12\x1f\n\x1bMETADATA_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14METADATA_POLICY_KEEP\x10\x01\x12\"\n\x1eMETADATA_POLICY_STRIP_LOCATION\x10\x02\x12\x1d\n\x19METADATA_POLICY_STRIP_ALL\x10\x03*\x8d\x01\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_KIND_GENERATIVE\x10\x01\x12\x16\n\x12MODEL_KIND_EDITING\x10\x02\x12\x17\n\x13MODEL_KIND_ANALYSIS\x10\x03\x12\x18\n\x14MODEL_KIND_ALGORITHM\x10\x04*^\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45\x46\x46\x45\x43T_CHANGED\x10\x01\x12\x14\n\x10\x45\x46\x46\x45\x43T_NO_EFFECT\x10\x02\x12\x12\n\x0e\x45\x46\x46\x45\x43T_DAMAGED\x10\x03*r\n\x07Marking\x12\x17\n\x13MARKING_UNSPECIFIED\x10\x00\x12\x15\n\x11MARKING_GENERATED\x10\x01\x12\x1c\n\x18MARKING_PARTLY_GENERATED\x10\x02\x12\x19\n\x15MARKING_STANDARD_EDIT\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x64iptych/v1/image.proto\x12\ndiptych.v1\x1a\x1egoogle/protobuf/duration.proto\"`\n\x05Image\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.diptych.v1.ImageFormat\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x8f\x01\n\x05Video\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\x0c\x12\'\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x17.diptych.v1.VideoFormat\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\x12\x12\n\nnum_frames\x18\x05 \x01(\r\x12\x19\n\x11\x66rames_per_second\x18\x06 \x01(\x02\"\xec\x01\n\rOutputOptions\x12\'\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x17.diptych.v1.ImageFormat\x12\x14\n\x07quality\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08lossless\x18\x03 \x01(\x08H\x01\x88\x01\x01\x12,\n\x08metadata\x18\x04 \x01(\x0e\x32\x1a.diptych.v1.MetadataPolicy\x12\x16\n\tmax_bytes\x18\x05 \x01(\rH\x02\x88\x01\x01\x12\x10\n\x03\x64pi\x18\x06 \x01(\rH\x03\x88\x01\x01\x42\n\n\x08_qualityB\x0b\n\t_losslessB\x0c\n\n_max_bytesB\x06\n\x04_dpi\"\x88\x01\n\x06Timing\x12(\n\x05queue\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07\x63ompute\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12(\n\x05total\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xb3\x01\n\x08ModelRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12#\n\x04kind\x18\x04 \x01(\x0e\x32\x15.diptych.v1.ModelKind\x12\x0e\n\x06\x65ngine\x18\x05 \x01(\t\x12\x11\n\tprecision\x18\x06 \x01(\t\x12\x1c\n\x0f\x62\x61tch_tolerance\x18\x07 \x01(\x02H\x00\x88\x01\x01\x42\x12\n\x10_batch_tolerance\":\n\x03\x42ox\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\x12\r\n\x05width\x18\x03 \x01(\r\x12\x0e\n\x06height\x18\x04 \x01(\r\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\r\x12\t\n\x01y\x18\x02 \x01(\r\"\xf2\x01\n\x0c\x45\x66\x66\x65\x63tReport\x12\"\n\x06\x65\x66\x66\x65\x63t\x18\x01 \x01(\x0e\x32\x12.diptych.v1.Effect\x12\x18\n\x10\x63hanged_fraction\x18\x02 \x01(\x02\x12\x17\n\x0fmean_difference\x18\x03 \x01(\x02\x12\'\n\x0e\x63hanged_region\x18\x04 \x01(\x0b\x32\x0f.diptych.v1.Box\x12#\n\x16max_difference_outside\x18\x05 \x01(\rH\x00\x88\x01\x01\x12\x15\n\x08likeness\x18\x06 \x01(\x02H\x01\x88\x01\x01\x42\x19\n\x17_max_difference_outsideB\x0b\n\t_likeness\"\xc3\x02\n\nStepRecord\x12\x0f\n\x07step_id\x18\x01 \x01(\t\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x11\n\toperation\x18\x03 \x01(\t\x12$\n\x06models\x18\x04 \x03(\x0b\x32\x14.diptych.v1.ModelRef\x12\"\n\x06timing\x18\x05 \x01(\x0b\x32\x12.diptych.v1.Timing\x12\r\n\x05width\x18\x06 \x01(\r\x12\x0e\n\x06height\x18\x07 \x01(\r\x12(\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\x0b\x32\x18.diptych.v1.EffectReport\x12:\n\nparameters\x18\t \x03(\x0b\x32&.diptych.v1.StepRecord.ParametersEntry\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"H\n\x0eMarkingVerdict\x12$\n\x07marking\x18\x01 \x01(\x0e\x32\x13.diptych.v1.Marking\x12\x10\n\x08step_ids\x18\x02 \x03(\t*\xca\x01\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03\x12\x14\n\x10IMAGE_FORMAT_RAW\x10\x04\x12\x15\n\x11IMAGE_FORMAT_AVIF\x10\x05\x12\x15\n\x11IMAGE_FORMAT_TIFF\x10\x06\x12\x15\n\x11IMAGE_FORMAT_HEIC\x10\x07*X\n\x0bVideoFormat\x12\x1c\n\x18VIDEO_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10VIDEO_FORMAT_MP4\x10\x01\x12\x15\n\x11VIDEO_FORMAT_WEBP\x10\x02*\x8e\x01\n\x0eMetadataPolicy\x12\x1f\n\x1bMETADATA_POLICY_UNSPECIFIED\x10\x00\x12\x18\n\x14METADATA_POLICY_KEEP\x10\x01\x12\"\n\x1eMETADATA_POLICY_STRIP_LOCATION\x10\x02\x12\x1d\n\x19METADATA_POLICY_STRIP_ALL\x10\x03*\x8d\x01\n\tModelKind\x12\x1a\n\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_KIND_GENERATIVE\x10\x01\x12\x16\n\x12MODEL_KIND_EDITING\x10\x02\x12\x17\n\x13MODEL_KIND_ANALYSIS\x10\x03\x12\x18\n\x14MODEL_KIND_ALGORITHM\x10\x04*^\n\x06\x45\x66\x66\x65\x63t\x12\x16\n\x12\x45\x46\x46\x45\x43T_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x45\x46\x46\x45\x43T_CHANGED\x10\x01\x12\x14\n\x10\x45\x46\x46\x45\x43T_NO_EFFECT\x10\x02\x12\x12\n\x0e\x45\x46\x46\x45\x43T_DAMAGED\x10\x03*r\n\x07Marking\x12\x17\n\x13MARKING_UNSPECIFIED\x10\x00\x12\x15\n\x11MARKING_GENERATED\x10\x01\x12\x1c\n\x18MARKING_PARTLY_GENERATED\x10\x02\x12\x19\n\x15MARKING_STANDARD_EDIT\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,38 +34,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_STEPRECORD_PARAMETERSENTRY']._loaded_options = None
   _globals['_STEPRECORD_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_IMAGEFORMAT']._serialized_start=1585
-  _globals['_IMAGEFORMAT']._serialized_end=1787
-  _globals['_VIDEOFORMAT']._serialized_start=1789
-  _globals['_VIDEOFORMAT']._serialized_end=1877
-  _globals['_METADATAPOLICY']._serialized_start=1880
-  _globals['_METADATAPOLICY']._serialized_end=2022
-  _globals['_MODELKIND']._serialized_start=2025
-  _globals['_MODELKIND']._serialized_end=2166
-  _globals['_EFFECT']._serialized_start=2168
-  _globals['_EFFECT']._serialized_end=2262
-  _globals['_MARKING']._serialized_start=2264
-  _globals['_MARKING']._serialized_end=2378
+  _globals['_IMAGEFORMAT']._serialized_start=1611
+  _globals['_IMAGEFORMAT']._serialized_end=1813
+  _globals['_VIDEOFORMAT']._serialized_start=1815
+  _globals['_VIDEOFORMAT']._serialized_end=1903
+  _globals['_METADATAPOLICY']._serialized_start=1906
+  _globals['_METADATAPOLICY']._serialized_end=2048
+  _globals['_MODELKIND']._serialized_start=2051
+  _globals['_MODELKIND']._serialized_end=2192
+  _globals['_EFFECT']._serialized_start=2194
+  _globals['_EFFECT']._serialized_end=2288
+  _globals['_MARKING']._serialized_start=2290
+  _globals['_MARKING']._serialized_end=2404
   _globals['_IMAGE']._serialized_start=70
   _globals['_IMAGE']._serialized_end=166
   _globals['_VIDEO']._serialized_start=169
   _globals['_VIDEO']._serialized_end=312
   _globals['_OUTPUTOPTIONS']._serialized_start=315
-  _globals['_OUTPUTOPTIONS']._serialized_end=525
-  _globals['_TIMING']._serialized_start=528
-  _globals['_TIMING']._serialized_end=664
-  _globals['_MODELREF']._serialized_start=667
-  _globals['_MODELREF']._serialized_end=846
-  _globals['_BOX']._serialized_start=848
-  _globals['_BOX']._serialized_end=906
-  _globals['_POINT']._serialized_start=908
-  _globals['_POINT']._serialized_end=937
-  _globals['_EFFECTREPORT']._serialized_start=940
-  _globals['_EFFECTREPORT']._serialized_end=1182
-  _globals['_STEPRECORD']._serialized_start=1185
-  _globals['_STEPRECORD']._serialized_end=1508
-  _globals['_STEPRECORD_PARAMETERSENTRY']._serialized_start=1459
-  _globals['_STEPRECORD_PARAMETERSENTRY']._serialized_end=1508
-  _globals['_MARKINGVERDICT']._serialized_start=1510
-  _globals['_MARKINGVERDICT']._serialized_end=1582
+  _globals['_OUTPUTOPTIONS']._serialized_end=551
+  _globals['_TIMING']._serialized_start=554
+  _globals['_TIMING']._serialized_end=690
+  _globals['_MODELREF']._serialized_start=693
+  _globals['_MODELREF']._serialized_end=872
+  _globals['_BOX']._serialized_start=874
+  _globals['_BOX']._serialized_end=932
+  _globals['_POINT']._serialized_start=934
+  _globals['_POINT']._serialized_end=963
+  _globals['_EFFECTREPORT']._serialized_start=966
+  _globals['_EFFECTREPORT']._serialized_end=1208
+  _globals['_STEPRECORD']._serialized_start=1211
+  _globals['_STEPRECORD']._serialized_end=1534
+  _globals['_STEPRECORD_PARAMETERSENTRY']._serialized_start=1485
+  _globals['_STEPRECORD_PARAMETERSENTRY']._serialized_end=1534
+  _globals['_MARKINGVERDICT']._serialized_start=1536
+  _globals['_MARKINGVERDICT']._serialized_end=1608
 # @@protoc_insertion_point(module_scope)

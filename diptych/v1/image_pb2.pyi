@@ -297,6 +297,7 @@ class OutputOptions(_message.Message):
     LOSSLESS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     MAX_BYTES_FIELD_NUMBER: _builtins.int
+    DPI_FIELD_NUMBER: _builtins.int
     format: Global___ImageFormat.ValueType
     """File format: PNG, JPEG, WEBP, AVIF or RAW. Default PNG; with `max_bytes`, where a PNG is larger than that: JPEG, or WEBP for
     a picture with transparency.
@@ -312,6 +313,10 @@ class OutputOptions(_message.Message):
     palette of at most 256 colours where it is too large without loss. The size in pixels stays: what does not fit even at the
     lowest quality worth looking at is FAILED_PRECONDITION with reason FILE_TOO_LARGE. Not for RAW.
     """
+    dpi: _builtins.int
+    """Dots per inch that the file says it is to be printed with, 1 to 9600; the pixels stay. Default: not said, or what the metadata
+    kept says. Not for RAW.
+    """
     def __init__(
         self,
         *,
@@ -320,17 +325,22 @@ class OutputOptions(_message.Message):
         lossless: _builtins.bool | None = ...,
         metadata: Global___MetadataPolicy.ValueType = ...,
         max_bytes: _builtins.int | None = ...,
+        dpi: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "lossless", b"lossless", "max_bytes", b"max_bytes", "quality", b"quality"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_dpi", b"_dpi", "_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "dpi", b"dpi", "lossless", b"lossless", "max_bytes", b"max_bytes", "quality", b"quality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "format", b"format", "lossless", b"lossless", "max_bytes", b"max_bytes", "metadata", b"metadata", "quality", b"quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_dpi", b"_dpi", "_lossless", b"_lossless", "_max_bytes", b"_max_bytes", "_quality", b"_quality", "dpi", b"dpi", "format", b"format", "lossless", b"lossless", "max_bytes", b"max_bytes", "metadata", b"metadata", "quality", b"quality"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__dpi: _TypeAlias = _typing.Literal["dpi"]  # noqa: Y015
+    _WhichOneofArgType__dpi: _TypeAlias = _typing.Literal["_dpi", b"_dpi"]  # noqa: Y015
     _WhichOneofReturnType__lossless: _TypeAlias = _typing.Literal["lossless"]  # noqa: Y015
     _WhichOneofArgType__lossless: _TypeAlias = _typing.Literal["_lossless", b"_lossless"]  # noqa: Y015
     _WhichOneofReturnType__max_bytes: _TypeAlias = _typing.Literal["max_bytes"]  # noqa: Y015
     _WhichOneofArgType__max_bytes: _TypeAlias = _typing.Literal["_max_bytes", b"_max_bytes"]  # noqa: Y015
     _WhichOneofReturnType__quality: _TypeAlias = _typing.Literal["quality"]  # noqa: Y015
     _WhichOneofArgType__quality: _TypeAlias = _typing.Literal["_quality", b"_quality"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dpi) -> _WhichOneofReturnType__dpi | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__lossless) -> _WhichOneofReturnType__lossless | None: ...
     @_typing.overload

@@ -42,6 +42,18 @@ async def test_the_background_goes_and_the_record_says_by_what(channel: grpc.aio
     assert response.timing.total.ToNanoseconds() >= record.timing.total.ToNanoseconds() > 0
 
 
+async def test_a_print_lies_the_way_its_picture_does(channel: grpc.aio.Channel) -> None:
+    size = {"width": 20, "height": 30}
+    for shape, either_way, expected in (
+        ((60, 40), True, (20, 30)),
+        ((40, 60), True, (30, 20)),
+        ((60, 40), False, (30, 20)),
+    ):
+        pixels = house.picture(*shape)
+        result, _ = await house.edit(channel, pixels, op("resize", **size, either_way=either_way))
+        assert result.shape[:2] == expected, (shape, either_way)
+
+
 async def test_alpha_that_was_there_is_multiplied(channel: grpc.aio.Channel) -> None:
     pixels = house.picture(60, 60, alpha=True)
     pixels[..., :3] = [60, 20, 30]

@@ -31,6 +31,7 @@ class Parameters:
     scale: float | None
     fit: int
     platform: str
+    either_way: bool = False
 
 
 @functools.cache
@@ -75,8 +76,10 @@ def read(message: editor_pb2.Resize, faults: Faults) -> Parameters:
         (faults / "platform").add(f"is {message.platform[:40]!r}; {hint}known are {', '.join(sorted(platforms()))}")
     elif platform:
         sides = dict(zip(("width", "height"), platforms()[platform], strict=True))
+    if message.either_way and len(pixels) != 2:
+        (faults / "either_way").add("goes with width and height; give both, or leave it out")
     fit = faults.choice(message, "fit", editor_pb2.FitMode.values()) or _COVER
-    return Parameters(sides.get("width"), sides.get("height"), scale, fit, platform or "")
+    return Parameters(sides.get("width"), sides.get("height"), scale, fit, platform or "", message.either_way)
 
 
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
@@ -96,6 +99,8 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
     else:
         new_width = parameters.width or max(1, round(width * (parameters.height or height) / height))
         new_height = parameters.height or max(1, round(height * new_width / width))
+        if parameters.either_way and (width - height) * (new_width - new_height) < 0:
+            new_width, new_height = new_height, new_width
     context.check_size(new_width, new_height, field)
     both = parameters.width is not None and parameters.height is not None
     fit = parameters.fit if both else editor_pb2.FIT_MODE_STRETCH

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, file_sizes, formats, limits, ordering, phrasing, pictures, told
+from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures, told
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
+from services.orchestrator.intent.files import said_of_file
 from services.orchestrator.intent.intent import ClarifyReason, IntendedOperation, Intent, Reading, route_of
 from services.orchestrator.intent.prompt import commands, drawn, pictured
 from services.orchestrator.intent.slots import TAGGED, Value, needed, slots_of
@@ -99,16 +100,15 @@ class IntentModel:
         text = goal[:_MAX_CHARACTERS].encode("utf-8", "replace").decode("utf-8")  # a half character would not encode
         if not text.strip():
             return _asked(ClarifyReason.UNREADABLE, 0.99, ())
-        text, max_bytes = file_sizes.allowed(text, has_image=has_image)
-        if has_image and max_bytes and file_sizes.is_all(text):
-            return _of_the_file_alone(goal, {"max_bytes": max_bytes}, formats.mentioned(text))
+        text, file, alone = said_of_file(text, has_image=has_image)
+        if alone:
+            return _of_the_file_alone(goal, file)
         said = limits.limits(text)
         if has_image and said and len(text) <= _SHORT:
             text = limits.without_limits(text)
         text, written = formats.written(text)
         found, tagging = self._look(text, has_image)
-        file = {"format": written, "max_bytes": max_bytes}
-        tagging = replace(tagging, file={name: value for name, value in file.items() if value is not None})
+        tagging = replace(tagging, file={**file, **({"format": written} if written is not None else {})})
         possible = candidates(found, has_image=True)
         plans = possible if has_image else candidates(found, has_image=False)
         if not has_image and possible and "generate" not in possible[0].names and found.nothing < 0.5:
@@ -274,10 +274,10 @@ class IntentModel:
         return drawn(goal[start:end])
 
 
-def _of_the_file_alone(goal: str, slots: dict[str, Value], named: str | None) -> Intent:
-    """A picture that is only to be written anew: a resize in bytes, not in pixels."""
-    file = MappingProxyType({**slots, **({"format": named} if named is not None else {})})
-    return Intent("EDIT", (IntendedOperation("resize", file, goal),), file, _SURE, (), None)
+def _of_the_file_alone(goal: str, file: dict[str, Value]) -> Intent:
+    """A picture that is to be written anew: a resize to bytes or to paper."""
+    slots = MappingProxyType(file)
+    return Intent("EDIT", (IntendedOperation("resize", slots, goal),), slots, _SURE, (), None)
 
 
 def _behind(background: int, said: Mapping[str, int]) -> dict[str, Value]:

@@ -103,6 +103,7 @@ def _operations(goal: str, read: Sequence[IntendedOperation], num_images: int) -
     found = _with_shadow(_laid_on_a_ground(found, num_images), num_images)
     detailed = [part for one in found for part in _RULES.get(one.name, _as_it_is)(one, one.clause or goal, num_images)]
     detailed = _without_echoes(_written_not_drawn(detailed))
+    detailed = _on_paper(detailed)
     quality = shares.of_quality(goal)
     if detailed and quality is not None:
         detailed[-1] = _with(detailed[-1], quality=quality)
@@ -285,6 +286,22 @@ def _with_shadow(read: Sequence[IntendedOperation], num_images: int) -> list[Int
             added, name="replace_background", slots=MappingProxyType({"shadow": _SHADOW_STRENGTH, "own_ground": 1})
         ),
     ]
+
+
+def _on_paper(operations: Sequence[IntendedOperation]) -> list[IntendedOperation]:
+    """A size on paper is a size in pixels: of the resize or crop that is asked for, or of one more at the end."""
+    found = next((one for one in operations if one.slots.get("paper")), None)
+    if found is None:
+        return list(operations)
+    width, height = (found.slots[f"paper_{side}"] for side in ("width", "height"))
+    size = {name: found.slots[name] for name in ("paper", "dpi", "either_way") if name in found.slots}
+    size |= {"width": width, "height": height}
+    for at, one in enumerate(operations):
+        if one.name == "resize" or (one.name == "crop" and not any(one.slots.get(name) for name in ("aspect", "trim"))):
+            bare = _without(one, "percent", "scale", "platform", "formats")
+            placed = _with(bare, "crop" if one.slots.get("object") else "resize", **size)
+            return [*operations[:at], placed, *operations[at + 1 :]]
+    return [*operations, IntendedOperation("resize", MappingProxyType(size), str(found.slots["paper"]))]
 
 
 def _written_not_drawn(operations: Sequence[IntendedOperation]) -> list[IntendedOperation]:

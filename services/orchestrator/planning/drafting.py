@@ -54,10 +54,10 @@ def takes_second(operation: Wanted, num_images: int) -> bool:
     return bool(slot) and (not said or bool(_OTHER_PICTURE.search(f"{said} {operation.clause}")))
 
 
-def in_bytes_only(operation: Wanted) -> bool:
-    """Whether it is a resize that names the bytes of the file and no size in pixels: the pixels stay."""
+def of_the_file_only(operation: Wanted) -> bool:
+    """Whether it is a resize that speaks of the file's bytes or dots per inch and of no size: the pixels stay."""
     sized = any(operation.slots.get(key) for key in (*_SIZED, "formats"))
-    return operation.name == "resize" and bool(operation.slots.get("max_bytes")) and not sized
+    return operation.name == "resize" and not sized and any(map(operation.slots.get, ("max_bytes", "dpi")))
 
 
 def pair_of(operation: Wanted, num_images: int) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class Draft:
             elif operation.name == "animate":
                 self._animate(operation, current)
                 return []
-            elif operation.name in ("analyze", "vary", "crop") or in_bytes_only(operation):
+            elif operation.name in ("analyze", "vary", "crop") or of_the_file_only(operation):
                 current = self._alone(operation, current)
             else:
                 current, spare = self._edit(operation, current, spare)
@@ -124,9 +124,9 @@ class Draft:
             return self.add(operation, v1.PlanStep(vary=fill.variation(self.goal, operation.slots)), [current])
         if operation.name == "crop":
             return self._crop(operation, current)
-        if in_bytes_only(operation) and current is not None and current.step_id:
+        if of_the_file_only(operation) and current is not None and current.step_id:
             return current
-        if operation.slots.get("format") or in_bytes_only(operation):
+        if operation.slots.get("format") or of_the_file_only(operation):
             return self.add(operation, v1.PlanStep(edit=unchanged()), [current], "Only the file is another.")
         self.add(operation, v1.PlanStep(analyze=v1.AnalyzeImageStep()), [current])
         return current

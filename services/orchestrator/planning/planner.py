@@ -7,6 +7,7 @@ operation needs a picture that only words describe, the generator draws it first
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from diptych.v1 import editor_pb2, image_pb2
 from diptych.v1 import orchestrator_pb2 as v1
@@ -39,6 +40,12 @@ _FORMATS = {
     "webp": image_pb2.IMAGE_FORMAT_WEBP,
     "avif": image_pb2.IMAGE_FORMAT_AVIF,
 }
+# What a goal may say of its file, and the most of it.
+_OF_THE_FILE: tuple[tuple[Literal["max_bytes", "quality", "dpi"], int], ...] = (
+    ("max_bytes", 2**32 - 1),
+    ("quality", 100),
+    ("dpi", 9600),
+)
 
 
 def plan_goal(goal: str, intent: Intent, num_images: int, known: Known | None = None) -> v1.Plan:
@@ -151,21 +158,19 @@ def written(operations: Sequence[Wanted], known: Known) -> image_pb2.OutputOptio
         if known.profile is not None and known.profile.format is not None:
             said.insert(0, known.profile.format)
         # Within a limit whoever writes the file chooses: what is lossless may be too large, and JPEG has no alpha.
-        limited = output.HasField("max_bytes") or _max_bytes(operations) is not None
+        limited = output.HasField("max_bytes") or _said(operations, "max_bytes", 2**32 - 1) is not None
         default = image_pb2.IMAGE_FORMAT_UNSPECIFIED if limited else image_pb2.IMAGE_FORMAT_PNG
         output.format = _FORMATS[said[-1]] if said else default
-    if not output.HasField("max_bytes") and (most := _max_bytes(operations)) is not None:
-        output.max_bytes = most
-    if not output.HasField("quality"):
-        qualities = [fill.number(operation.slots, "quality", 1, 100) for operation in operations]
-        if (quality := next((one for one in qualities if one is not None), None)) is not None:
-            output.quality = round(quality)
+    for name, most in _OF_THE_FILE:
+        if not output.HasField(name) and (value := _said(operations, name, most)) is not None:
+            setattr(output, name, value)
     return output
 
 
-def _max_bytes(operations: Sequence[Wanted]) -> int | None:
-    said = [fill.number(operation.slots, "max_bytes", 1, 2**32 - 1) for operation in operations]
-    return next((int(one) for one in said if one is not None), None)
+def _said(operations: Sequence[Wanted], name: str, most: int) -> int | None:
+    """The first whole number that the goal says of its file."""
+    values = [fill.number(operation.slots, name, 1, most) for operation in operations]
+    return next((round(value) for value in values if value is not None), None)
 
 
 def _bases(operations: Sequence[Wanted], num_images: int) -> list[int | None]:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - a multiplication sign is meant
 """Typed actions filled from what was read out of a goal. Values over a limit of the contract are brought to it.
 
 Each filler leaves a field unset where the goal says nothing, so that the service's own default holds.
@@ -147,6 +148,9 @@ def assumption(name: str, slots: Slots) -> str:
         return f"Things called “{thing}” cannot be found by name here, so it is the main subject that is meant."
     if name == "replace_background" and not words(slots, "background") and not slots.get("own_ground"):
         return "No background is named: it becomes white."
+    if name == "resize" and (paper := words(slots, "paper")):
+        way = ", the longer side along the picture's own" if slots.get("either_way") else ""
+        return f"“{paper}” at {slots['dpi']} dpi is {slots['width']} × {slots['height']} pixels{way}."
     if name == "resize" and not any(slots.get(key) for key in ("width", "height", "percent", "scale", "platform")):
         return "No size is named: it becomes half as large."
     if name == "style_transfer" and not words(slots, "style"):
@@ -283,6 +287,7 @@ def _resize(operation: editor.Operation, slots: Slots) -> None:
     if height:
         values.height = height
     if width or height:
+        values.either_way = bool(width and height and slots.get("either_way"))
         return
     percent = number(slots, "percent", 0.1, 100 * _MAX_SCALE)
     scale = number(slots, "scale", 0.001, _MAX_SCALE)

@@ -101,7 +101,10 @@ def why(route: v1.Route.ValueType, num_wishes: int, order: str) -> str:
 
 
 def told_of_file(plan: v1.Plan) -> None:
-    """Says in the reasons of the last steps how large their files may be."""
+    """Says in the reasons of the last steps how large their files may be, and how they are to be printed."""
+    if plan.output.HasField("dpi"):
+        for step in filter(makes_picture, last_steps(plan.steps)):
+            step.reason += f" The file says {plan.output.dpi} dots per inch."
     if not plan.output.HasField("max_bytes"):
         return
     most = _in_bytes(plan.output.max_bytes)

@@ -10,7 +10,7 @@ from PIL import ImageDraw
 
 from diptych.cli.options import max_bytes
 from diptych.errors import FailedPrecondition, InvalidRequest
-from diptych.images import encode, output_faults
+from diptych.images import Metadata, encode, output_faults
 from diptych.outputs import Output, write
 from diptych.v1 import image_pb2
 
@@ -88,10 +88,26 @@ def test_what_cannot_fit_is_said_with_what_to_do(pixels: Any, output: Output, wa
     assert way in caught.value.message and int(caught.value.metadata["reached_bytes"]) > (output.max_bytes or 0)
 
 
+@pytest.mark.parametrize("asked", [PNG, JPEG, WEBP, AVIF])
+@pytest.mark.parametrize("camera", [False, True])
+def test_the_file_says_its_dots_per_inch(asked: Any, camera: bool) -> None:
+    exif = PillowImage.Exif()
+    exif[282], exif[283], exif[296], exif[271] = 72.0, 72.0, 2, "Camera"
+    metadata = Metadata(exif.tobytes().removeprefix(b"Exif\0\0")) if camera else Metadata()
+    opened = PillowImage.open(io.BytesIO(write(photo(), Output(asked, dpi=300), metadata=metadata).image.content))
+    said = opened.getexif()
+    if asked in (PNG, JPEG):
+        assert [round(one) for one in opened.info["dpi"]] == [300, 300]
+    if camera or asked in (WEBP, AVIF):
+        assert (said[282], said[283], said[296], said.get(271)) == (300, 300, 2, "Camera" if camera else None)
+
+
 def test_limits_that_mean_nothing_are_faults() -> None:
     raw = image_pb2.OutputOptions(max_bytes=9, format=image_pb2.IMAGE_FORMAT_RAW)
     for options in (image_pb2.OutputOptions(max_bytes=0), raw):
         assert [one.field for one in output_faults(options)] == ["max_bytes"]
+    for dpi in (0, 9601):
+        assert [one.field for one in output_faults(image_pb2.OutputOptions(dpi=dpi))] == ["dpi"]
 
 
 def test_the_command_reads_sizes() -> None:

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001 - a multiplication sign is meant
 """What is read out of a goal's words beyond the model's reading, and what plans become of it."""
 
 from pathlib import Path
@@ -353,3 +354,15 @@ def test_the_callers_own_limit_goes_before_the_goals() -> None:
     known = Known(output=image_pb2.OutputOptions(max_bytes=5000))
     made = plan("under 200 KB", ("resize", {"max_bytes": 200_000}), known=known)
     assert made.output.max_bytes == 5000 and "fits in 5 KB" in made.steps[-1].reason
+
+
+def test_a_size_on_paper_becomes_pixels_that_may_lie_either_way() -> None:
+    said: Slots = {"dpi": 300, "paper": "10x15 cm", "paper_width": 1181, "paper_height": 1772, "either_way": 1}
+    made = plan("10x15 cm at 300 dpi", ("resize", said))
+    size = made.steps[-1].edit.resize
+    assert (size.width, size.height, size.either_way, made.output.dpi) == (1181, 1772, True, 300)
+    assert "“10x15 cm” at 300 dpi is 1181 × 1772 pixels" in made.steps[-1].reason
+    assert "The file says 300 dots per inch." in made.steps[-1].reason
+    assert names(plan("cut it out, 10x15 cm", ("remove_background", said))) == ["remove_background", "resize"]
+    assert names(plan("crop it to the face, 10x15 cm", ("crop", {"object": "face", **said}))) == ["crop", "resize"]
+    assert names(plan("set it to 300 dpi", ("resize", {"dpi": 300}))) == ["analyze"]
