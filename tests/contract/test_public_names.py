@@ -78,16 +78,8 @@ COMMANDS = {
         *("address", "timeout"),
     },
     "edit": {
-        "file",
-        "operations",
-        "output",
-        "quality",
-        "json",
-        "lossless",
-        "metadata",
-        "address",
-        "timeout",
-        "max_size",
+        *("file", "operations", "output", "quality", "json", "lossless", "metadata", "address", "timeout", "max_size"),
+        "dpi",
     },
     "analyze": {"file", "json", "address", "timeout"},
 }
