@@ -240,7 +240,8 @@ class Pictures:
 
 @dataclass(frozen=True)
 class GenerateResult(Pictures):
-    """Pictures of one prompt. `images[i].seed` repeats picture i; `dropped_prompt` is what the model did not read."""
+    """Pictures of one prompt. `images[i].seed` repeats picture i; `dropped_prompt` is what the model did not read,
+    `read_prompt` what it read in another language than the prompt's."""
 
     record: Record
     marking: Marking
@@ -248,6 +249,7 @@ class GenerateResult(Pictures):
     num_inference_steps: int
     guidance_scale: float
     dropped_prompt: str
+    read_prompt: str
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -271,6 +273,7 @@ class GenerateResult(Pictures):
             resolved.num_inference_steps,
             resolved.guidance_scale,
             resolved.dropped_prompt,
+            resolved.read_prompt,
         )
 
 

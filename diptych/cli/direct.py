@@ -277,4 +277,5 @@ def _resolved(completed: orchestrator_pb2.GoalCompleted) -> generator_pb2.Resolv
         guidance_scale=float(told.get("guidance_scale", "0")),
         noise_schedule=told.get("noise_schedule", ""),
         dropped_prompt=told.get("dropped_prompt", ""),
+        read_prompt=told.get("read_prompt", ""),
     )

@@ -92,6 +92,8 @@ def _show(result: GenerateResult, output: str | None, *, json: bool) -> None:
         terminal.print_json(fields, stderr=output == STDOUT)
         return
     out = terminal.console(stderr=output == STDOUT)
+    if result.read_prompt:
+        terminal.console(stderr=True).print(f"note: the model read: {result.read_prompt}", soft_wrap=True)
     if result.dropped_prompt:
         terminal.console(stderr=True).print(f"note: the model did not read: {result.dropped_prompt}", soft_wrap=True)
     terminal.show_records(out, result.records, result.marking)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from diptych.diffusion.text import Encoded, TextEncoder
+from diptych.diffusion.translation import Translator
 from diptych.engines.base import Array
 from diptych.errors import FailedPrecondition
 
@@ -20,16 +21,30 @@ Combination = Callable[[Sequence[Encoded]], dict[str, Array]]
 
 
 class Conditioner:
-    """Prompts as conditions. `zero_negative`: an empty negative prompt is all zeros (as in Stable Diffusion XL)."""
+    """Prompts as conditions. `zero_negative`: an empty negative prompt is all zeros (as in Stable Diffusion XL);
+    `translator` puts prompts into the encoders' language first."""
 
-    def __init__(self, encoders: Sequence[TextEncoder], combine: Combination, *, zero_negative: bool = False) -> None:
+    def __init__(
+        self,
+        encoders: Sequence[TextEncoder],
+        combine: Combination,
+        *,
+        zero_negative: bool = False,
+        translator: Translator | None = None,
+    ) -> None:
         self._encoders = encoders
         self._combine = combine
         self._zero_negative = zero_negative
+        self._translator = translator
+
+    def read(self, prompt: str) -> str:
+        """The prompt as the encoders are given it."""
+        return self._translator.read(prompt) if self._translator else prompt
 
     def positive(self, prompt: str) -> Condition:
         """What the prompt says."""
-        return self._combine([encoder.encode(prompt) for encoder in self._encoders])
+        read = self.read(prompt)
+        return self._combine([encoder.encode(read) for encoder in self._encoders])
 
     def negative(self, prompt: str) -> Condition:
         """What guidance leads away from."""
@@ -39,8 +54,9 @@ class Conditioner:
         return condition
 
     def unseen(self, prompt: str) -> str:
-        """The end of the prompt that no encoder sees; empty when all fits into one."""
-        return min((encoder.unseen(prompt) for encoder in self._encoders), key=len)
+        """The end of the prompt, as it is read, that no encoder sees; empty when all fits into one."""
+        read = self.read(prompt)
+        return min((encoder.unseen(read) for encoder in self._encoders), key=len)
 
     def close(self) -> None:
         """Frees the encoders."""

@@ -9,6 +9,7 @@ tokenizer/ tokenizer_2/ ...             tokenizer.json
 scheduler/scheduler_config.json
 controlnet/KIND/model.onnx              optional, KIND one of edges, depth, pose
 image_encoder/model.onnx  config.json   optional: a reference picture -> tokens that the denoiser takes beside the text
+lexicon.json                            optional: words of other languages, in the model's English
 """
 
 import json
@@ -24,11 +25,13 @@ from diptych.diffusion.control import ControlNets
 from diptych.diffusion.denoiser import Denoiser, SampleGraph
 from diptych.diffusion.families import Family, family_of
 from diptych.diffusion.latents import Autoencoder
+from diptych.diffusion.lexicon import Lexicon
 from diptych.diffusion.pipeline import Defaults, Pipeline
 from diptych.diffusion.preview import PreviewMap
 from diptych.diffusion.references import TOKENS, References
 from diptych.diffusion.schedules import ScheduleSettings
 from diptych.diffusion.text import TextEncoder
+from diptych.diffusion.translation import Translator
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
 from diptych.engines.machine import cores
@@ -67,8 +70,7 @@ def open_pipeline(
     family = family_of(index)
     threads = threads or min(cores(), _MOST_THREADS)
     graphs = _Graphs(directory, engine, threads, precision, batch_sizes, built or {}, around)
-    config_name = f"{family.denoiser}/config.json"
-    config = _read(directory, config_name)
+    config = _read(directory, config_name := f"{family.denoiser}/config.json")
     denoiser = Denoiser(graphs.sampled(family.denoiser))
     present = [part for part in family.encoders if (directory / part / _GRAPH).is_file()] or list(family.encoders[:1])
     encoders = [_text_encoder(directory, part, graphs.open(part), family, denoiser) for part in present]
@@ -77,6 +79,7 @@ def open_pipeline(
         conditioner=Conditioner(
             encoders,
             _combination(denoiser, config, family),
+            translator=_translator(directory),
             zero_negative=bool(index.get("force_zeros_for_empty_prompt")),
         ),
         denoiser=denoiser,
@@ -184,6 +187,11 @@ def _text_encoder(directory: Path, part: str, engine: Engine, family: Family, de
             reason="UNSUPPORTED_MODEL",
         )
     return TextEncoder(Tokenizer.from_file(str(directory / path)), engine, length=length, states=states, pooled=pooled)
+
+
+def _translator(directory: Path) -> Translator | None:
+    path = directory / "lexicon.json"
+    return Translator(Lexicon.load(path)) if path.is_file() else None
 
 
 def _references(directory: Path, encoder: Engine) -> References:

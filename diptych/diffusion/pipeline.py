@@ -134,6 +134,10 @@ class Pipeline:
         """How many samples a row brings to a call: two under guidance."""
         return 2 if self._guidance(spec.guidance_scale).on else 1
 
+    def read(self, prompt: str) -> str:
+        """The prompt in the model's own language. From any thread."""
+        return self._conditioner.read(prompt)
+
     def unseen(self, prompt: str) -> str:
         """The words of the prompt that the text encoder does not see. From any thread."""
         return self._conditioner.unseen(prompt)

@@ -26,17 +26,17 @@ from diptych.v1 import image_pb2 as diptych_dot_v1_dot_image__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64iptych/v1/generator.proto\x12\ndiptych.v1\x1a\x16\x64iptych/v1/image.proto\x1a\x1egoogle/protobuf/duration.proto\"y\n\x0eReferenceImage\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Image\x12\'\n\x04role\x18\x02 \x01(\x0e\x32\x19.diptych.v1.ReferenceRole\x12\x12\n\x05scale\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_scale\"{\n\x0f\x43onstraintImage\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Image\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.diptych.v1.ConstraintKind\x12\x12\n\x05scale\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_scale\"\xcb\x04\n\x0eGenerationSpec\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\x05width\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x17\n\nnum_images\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x03\x88\x01\x01\x12 \n\x13num_inference_steps\x18\x08 \x01(\rH\x04\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\t \x01(\x02H\x05\x88\x01\x01\x12\x16\n\x0enoise_schedule\x18\n \x01(\t\x12%\n\ninit_image\x18\x0b \x01(\x0b\x32\x11.diptych.v1.Image\x12\x15\n\x08strength\x18\x0c \x01(\x02H\x06\x88\x01\x01\x12%\n\nmask_image\x18\r \x01(\x0b\x32\x11.diptych.v1.Image\x12.\n\nreferences\x18\x0e \x03(\x0b\x32\x1a.diptych.v1.ReferenceImage\x12\x30\n\x0b\x63onstraints\x18\x0f \x03(\x0b\x32\x1b.diptych.v1.ConstraintImage\x12)\n\x06output\x18\x10 \x01(\x0b\x32\x19.diptych.v1.OutputOptionsB\x08\n\x06_widthB\t\n\x07_heightB\r\n\x0b_num_imagesB\x07\n\x05_seedB\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x0b\n\t_strength\"\x83\x02\n\x12ResolvedGeneration\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.diptych.v1.ModelRef\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x12\n\nnum_images\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x1b\n\x13num_inference_steps\x18\x06 \x01(\r\x12\x16\n\x0eguidance_scale\x18\x07 \x01(\x02\x12\x16\n\x0enoise_schedule\x18\x08 \x01(\t\x12\x15\n\x08strength\x18\t \x01(\x02H\x00\x88\x01\x01\x12\x16\n\x0e\x64ropped_prompt\x18\n \x01(\tB\x0b\n\t_strength\"O\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12 \n\x05image\x18\x03 \x01(\x0b\x32\x11.diptych.v1.Image\"@\n\x14GenerateImageRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.diptych.v1.GenerationSpec\"\xca\x01\n\x15GenerateImageResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.diptych.v1.GeneratedImage\x12\x30\n\x08resolved\x18\x02 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x04 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"`\n\x1aStreamGenerateImageRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.diptych.v1.GenerationSpec\x12\x18\n\x10preview_interval\x18\x02 \x01(\r\"^\n\x12GenerationAccepted\x12\x30\n\x08resolved\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12\x16\n\x0equeue_position\x18\x02 \x01(\r\"\x8c\x01\n\x12GenerationProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x11\n\tnum_steps\x18\x03 \x01(\r\x12\x18\n\x10steps_per_second\x18\x04 \x01(\x02\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"R\n\x11GenerationPreview\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12 \n\x05image\x18\x03 \x01(\x0b\x32\x11.diptych.v1.Image\"\x9c\x01\n\x13GenerationCompleted\x12\x30\n\x08resolved\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12&\n\x06record\x18\x02 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x03 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"\xa3\x02\n\x1bStreamGenerateImageResponse\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.GenerationAcceptedH\x00\x12\x32\n\x08progress\x18\x02 \x01(\x0b\x32\x1e.diptych.v1.GenerationProgressH\x00\x12\x30\n\x07preview\x18\x03 \x01(\x0b\x32\x1d.diptych.v1.GenerationPreviewH\x00\x12+\n\x05image\x18\x04 \x01(\x0b\x32\x1a.diptych.v1.GeneratedImageH\x00\x12\x34\n\tcompleted\x18\x05 \x01(\x0b\x32\x1f.diptych.v1.GenerationCompletedH\x00\x42\x07\n\x05\x65vent\"<\n\x0eLatentKeyframe\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"\xc4\x03\n\x1bStreamAnimateLatentsRequest\x12-\n\tkeyframes\x18\x01 \x03(\x0b\x32\x1a.diptych.v1.LatentKeyframe\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05width\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x05 \x01(\rH\x01\x88\x01\x01\x12 \n\x13num_inference_steps\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11\x66rames_per_second\x18\t \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04loop\x18\n \x01(\x08H\x05\x88\x01\x01\x12\'\n\x06\x66ormat\x18\x0b \x01(\x0e\x32\x17.diptych.v1.VideoFormatB\x08\n\x06_widthB\t\n\x07_heightB\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x14\n\x12_frames_per_secondB\x07\n\x05_loop\"F\n\x11\x41nimationAccepted\x12\x12\n\nnum_frames\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\"d\n\x11\x41nimationProgress\x12\r\n\x05\x66rame\x18\x01 \x01(\r\x12\x12\n\nnum_frames\x18\x02 \x01(\r\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8b\x01\n\x12\x41nimationCompleted\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Video\x12&\n\x06record\x18\x02 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x03 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"\xc2\x01\n\x1cStreamAnimateLatentsResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.diptych.v1.AnimationAcceptedH\x00\x12\x31\n\x08progress\x18\x02 \x01(\x0b\x32\x1d.diptych.v1.AnimationProgressH\x00\x12\x33\n\tcompleted\x18\x03 \x01(\x0b\x32\x1e.diptych.v1.AnimationCompletedH\x00\x42\x07\n\x05\x65vent*e\n\rReferenceRole\x12\x1e\n\x1aREFERENCE_ROLE_UNSPECIFIED\x10\x00\x12\x18\n\x14REFERENCE_ROLE_STYLE\x10\x01\x12\x1a\n\x16REFERENCE_ROLE_SUBJECT\x10\x02*\x81\x01\n\x0e\x43onstraintKind\x12\x1f\n\x1b\x43ONSTRAINT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONSTRAINT_KIND_EDGES\x10\x01\x12\x19\n\x15\x43ONSTRAINT_KIND_DEPTH\x10\x02\x12\x18\n\x14\x43ONSTRAINT_KIND_POSE\x10\x03\x32\xbf\x02\n\x10GeneratorService\x12T\n\rGenerateImage\x12 .diptych.v1.GenerateImageRequest\x1a!.diptych.v1.GenerateImageResponse\x12h\n\x13StreamGenerateImage\x12&.diptych.v1.StreamGenerateImageRequest\x1a\'.diptych.v1.StreamGenerateImageResponse0\x01\x12k\n\x14StreamAnimateLatents\x12\'.diptych.v1.StreamAnimateLatentsRequest\x1a(.diptych.v1.StreamAnimateLatentsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x64iptych/v1/generator.proto\x12\ndiptych.v1\x1a\x16\x64iptych/v1/image.proto\x1a\x1egoogle/protobuf/duration.proto\"y\n\x0eReferenceImage\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Image\x12\'\n\x04role\x18\x02 \x01(\x0e\x32\x19.diptych.v1.ReferenceRole\x12\x12\n\x05scale\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_scale\"{\n\x0f\x43onstraintImage\x12 \n\x05image\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Image\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.diptych.v1.ConstraintKind\x12\x12\n\x05scale\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\x08\n\x06_scale\"\xcb\x04\n\x0eGenerationSpec\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x12\n\x05width\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x05 \x01(\rH\x01\x88\x01\x01\x12\x17\n\nnum_images\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x07 \x01(\x04H\x03\x88\x01\x01\x12 \n\x13num_inference_steps\x18\x08 \x01(\rH\x04\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\t \x01(\x02H\x05\x88\x01\x01\x12\x16\n\x0enoise_schedule\x18\n \x01(\t\x12%\n\ninit_image\x18\x0b \x01(\x0b\x32\x11.diptych.v1.Image\x12\x15\n\x08strength\x18\x0c \x01(\x02H\x06\x88\x01\x01\x12%\n\nmask_image\x18\r \x01(\x0b\x32\x11.diptych.v1.Image\x12.\n\nreferences\x18\x0e \x03(\x0b\x32\x1a.diptych.v1.ReferenceImage\x12\x30\n\x0b\x63onstraints\x18\x0f \x03(\x0b\x32\x1b.diptych.v1.ConstraintImage\x12)\n\x06output\x18\x10 \x01(\x0b\x32\x19.diptych.v1.OutputOptionsB\x08\n\x06_widthB\t\n\x07_heightB\r\n\x0b_num_imagesB\x07\n\x05_seedB\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x0b\n\t_strength\"\x98\x02\n\x12ResolvedGeneration\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.diptych.v1.ModelRef\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\x12\n\nnum_images\x18\x04 \x01(\r\x12\x0c\n\x04seed\x18\x05 \x01(\x04\x12\x1b\n\x13num_inference_steps\x18\x06 \x01(\r\x12\x16\n\x0eguidance_scale\x18\x07 \x01(\x02\x12\x16\n\x0enoise_schedule\x18\x08 \x01(\t\x12\x15\n\x08strength\x18\t \x01(\x02H\x00\x88\x01\x01\x12\x16\n\x0e\x64ropped_prompt\x18\n \x01(\t\x12\x13\n\x0bread_prompt\x18\x0b \x01(\tB\x0b\n\t_strength\"O\n\x0eGeneratedImage\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12 \n\x05image\x18\x03 \x01(\x0b\x32\x11.diptych.v1.Image\"@\n\x14GenerateImageRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.diptych.v1.GenerationSpec\"\xca\x01\n\x15GenerateImageResponse\x12*\n\x06images\x18\x01 \x03(\x0b\x32\x1a.diptych.v1.GeneratedImage\x12\x30\n\x08resolved\x18\x02 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12&\n\x06record\x18\x03 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x04 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"`\n\x1aStreamGenerateImageRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.diptych.v1.GenerationSpec\x12\x18\n\x10preview_interval\x18\x02 \x01(\r\"^\n\x12GenerationAccepted\x12\x30\n\x08resolved\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12\x16\n\x0equeue_position\x18\x02 \x01(\r\"\x8c\x01\n\x12GenerationProgress\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12\x11\n\tnum_steps\x18\x03 \x01(\r\x12\x18\n\x10steps_per_second\x18\x04 \x01(\x02\x12,\n\tremaining\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"R\n\x11GenerationPreview\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04step\x18\x02 \x01(\r\x12 \n\x05image\x18\x03 \x01(\x0b\x32\x11.diptych.v1.Image\"\x9c\x01\n\x13GenerationCompleted\x12\x30\n\x08resolved\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.ResolvedGeneration\x12&\n\x06record\x18\x02 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x03 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"\xa3\x02\n\x1bStreamGenerateImageResponse\x12\x32\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1e.diptych.v1.GenerationAcceptedH\x00\x12\x32\n\x08progress\x18\x02 \x01(\x0b\x32\x1e.diptych.v1.GenerationProgressH\x00\x12\x30\n\x07preview\x18\x03 \x01(\x0b\x32\x1d.diptych.v1.GenerationPreviewH\x00\x12+\n\x05image\x18\x04 \x01(\x0b\x32\x1a.diptych.v1.GeneratedImageH\x00\x12\x34\n\tcompleted\x18\x05 \x01(\x0b\x32\x1f.diptych.v1.GenerationCompletedH\x00\x42\x07\n\x05\x65vent\"<\n\x0eLatentKeyframe\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x11\n\x04seed\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x07\n\x05_seed\"\xc4\x03\n\x1bStreamAnimateLatentsRequest\x12-\n\tkeyframes\x18\x01 \x03(\x0b\x32\x1a.diptych.v1.LatentKeyframe\x12\r\n\x05model\x18\x02 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x03 \x01(\t\x12\x12\n\x05width\x18\x04 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x05 \x01(\rH\x01\x88\x01\x01\x12 \n\x13num_inference_steps\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x1b\n\x0eguidance_scale\x18\x07 \x01(\x02H\x03\x88\x01\x01\x12+\n\x08\x64uration\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x11\x66rames_per_second\x18\t \x01(\x02H\x04\x88\x01\x01\x12\x11\n\x04loop\x18\n \x01(\x08H\x05\x88\x01\x01\x12\'\n\x06\x66ormat\x18\x0b \x01(\x0e\x32\x17.diptych.v1.VideoFormatB\x08\n\x06_widthB\t\n\x07_heightB\x16\n\x14_num_inference_stepsB\x11\n\x0f_guidance_scaleB\x14\n\x12_frames_per_secondB\x07\n\x05_loop\"F\n\x11\x41nimationAccepted\x12\x12\n\nnum_frames\x18\x01 \x01(\r\x12\r\n\x05width\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\"d\n\x11\x41nimationProgress\x12\r\n\x05\x66rame\x18\x01 \x01(\r\x12\x12\n\nnum_frames\x18\x02 \x01(\r\x12,\n\tremaining\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8b\x01\n\x12\x41nimationCompleted\x12 \n\x05video\x18\x01 \x01(\x0b\x32\x11.diptych.v1.Video\x12&\n\x06record\x18\x02 \x01(\x0b\x32\x16.diptych.v1.StepRecord\x12+\n\x07marking\x18\x03 \x01(\x0b\x32\x1a.diptych.v1.MarkingVerdict\"\xc2\x01\n\x1cStreamAnimateLatentsResponse\x12\x31\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x1d.diptych.v1.AnimationAcceptedH\x00\x12\x31\n\x08progress\x18\x02 \x01(\x0b\x32\x1d.diptych.v1.AnimationProgressH\x00\x12\x33\n\tcompleted\x18\x03 \x01(\x0b\x32\x1e.diptych.v1.AnimationCompletedH\x00\x42\x07\n\x05\x65vent*e\n\rReferenceRole\x12\x1e\n\x1aREFERENCE_ROLE_UNSPECIFIED\x10\x00\x12\x18\n\x14REFERENCE_ROLE_STYLE\x10\x01\x12\x1a\n\x16REFERENCE_ROLE_SUBJECT\x10\x02*\x81\x01\n\x0e\x43onstraintKind\x12\x1f\n\x1b\x43ONSTRAINT_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONSTRAINT_KIND_EDGES\x10\x01\x12\x19\n\x15\x43ONSTRAINT_KIND_DEPTH\x10\x02\x12\x18\n\x14\x43ONSTRAINT_KIND_POSE\x10\x03\x32\xbf\x02\n\x10GeneratorService\x12T\n\rGenerateImage\x12 .diptych.v1.GenerateImageRequest\x1a!.diptych.v1.GenerateImageResponse\x12h\n\x13StreamGenerateImage\x12&.diptych.v1.StreamGenerateImageRequest\x1a\'.diptych.v1.StreamGenerateImageResponse0\x01\x12k\n\x14StreamAnimateLatents\x12\'.diptych.v1.StreamAnimateLatentsRequest\x1a(.diptych.v1.StreamAnimateLatentsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'diptych.v1.generator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REFERENCEROLE']._serialized_start=3454
-  _globals['_REFERENCEROLE']._serialized_end=3555
-  _globals['_CONSTRAINTKIND']._serialized_start=3558
-  _globals['_CONSTRAINTKIND']._serialized_end=3687
+  _globals['_REFERENCEROLE']._serialized_start=3475
+  _globals['_REFERENCEROLE']._serialized_end=3576
+  _globals['_CONSTRAINTKIND']._serialized_start=3579
+  _globals['_CONSTRAINTKIND']._serialized_end=3708
   _globals['_REFERENCEIMAGE']._serialized_start=98
   _globals['_REFERENCEIMAGE']._serialized_end=219
   _globals['_CONSTRAINTIMAGE']._serialized_start=221
@@ -44,37 +44,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATIONSPEC']._serialized_start=347
   _globals['_GENERATIONSPEC']._serialized_end=934
   _globals['_RESOLVEDGENERATION']._serialized_start=937
-  _globals['_RESOLVEDGENERATION']._serialized_end=1196
-  _globals['_GENERATEDIMAGE']._serialized_start=1198
-  _globals['_GENERATEDIMAGE']._serialized_end=1277
-  _globals['_GENERATEIMAGEREQUEST']._serialized_start=1279
-  _globals['_GENERATEIMAGEREQUEST']._serialized_end=1343
-  _globals['_GENERATEIMAGERESPONSE']._serialized_start=1346
-  _globals['_GENERATEIMAGERESPONSE']._serialized_end=1548
-  _globals['_STREAMGENERATEIMAGEREQUEST']._serialized_start=1550
-  _globals['_STREAMGENERATEIMAGEREQUEST']._serialized_end=1646
-  _globals['_GENERATIONACCEPTED']._serialized_start=1648
-  _globals['_GENERATIONACCEPTED']._serialized_end=1742
-  _globals['_GENERATIONPROGRESS']._serialized_start=1745
-  _globals['_GENERATIONPROGRESS']._serialized_end=1885
-  _globals['_GENERATIONPREVIEW']._serialized_start=1887
-  _globals['_GENERATIONPREVIEW']._serialized_end=1969
-  _globals['_GENERATIONCOMPLETED']._serialized_start=1972
-  _globals['_GENERATIONCOMPLETED']._serialized_end=2128
-  _globals['_STREAMGENERATEIMAGERESPONSE']._serialized_start=2131
-  _globals['_STREAMGENERATEIMAGERESPONSE']._serialized_end=2422
-  _globals['_LATENTKEYFRAME']._serialized_start=2424
-  _globals['_LATENTKEYFRAME']._serialized_end=2484
-  _globals['_STREAMANIMATELATENTSREQUEST']._serialized_start=2487
-  _globals['_STREAMANIMATELATENTSREQUEST']._serialized_end=2939
-  _globals['_ANIMATIONACCEPTED']._serialized_start=2941
-  _globals['_ANIMATIONACCEPTED']._serialized_end=3011
-  _globals['_ANIMATIONPROGRESS']._serialized_start=3013
-  _globals['_ANIMATIONPROGRESS']._serialized_end=3113
-  _globals['_ANIMATIONCOMPLETED']._serialized_start=3116
-  _globals['_ANIMATIONCOMPLETED']._serialized_end=3255
-  _globals['_STREAMANIMATELATENTSRESPONSE']._serialized_start=3258
-  _globals['_STREAMANIMATELATENTSRESPONSE']._serialized_end=3452
-  _globals['_GENERATORSERVICE']._serialized_start=3690
-  _globals['_GENERATORSERVICE']._serialized_end=4009
+  _globals['_RESOLVEDGENERATION']._serialized_end=1217
+  _globals['_GENERATEDIMAGE']._serialized_start=1219
+  _globals['_GENERATEDIMAGE']._serialized_end=1298
+  _globals['_GENERATEIMAGEREQUEST']._serialized_start=1300
+  _globals['_GENERATEIMAGEREQUEST']._serialized_end=1364
+  _globals['_GENERATEIMAGERESPONSE']._serialized_start=1367
+  _globals['_GENERATEIMAGERESPONSE']._serialized_end=1569
+  _globals['_STREAMGENERATEIMAGEREQUEST']._serialized_start=1571
+  _globals['_STREAMGENERATEIMAGEREQUEST']._serialized_end=1667
+  _globals['_GENERATIONACCEPTED']._serialized_start=1669
+  _globals['_GENERATIONACCEPTED']._serialized_end=1763
+  _globals['_GENERATIONPROGRESS']._serialized_start=1766
+  _globals['_GENERATIONPROGRESS']._serialized_end=1906
+  _globals['_GENERATIONPREVIEW']._serialized_start=1908
+  _globals['_GENERATIONPREVIEW']._serialized_end=1990
+  _globals['_GENERATIONCOMPLETED']._serialized_start=1993
+  _globals['_GENERATIONCOMPLETED']._serialized_end=2149
+  _globals['_STREAMGENERATEIMAGERESPONSE']._serialized_start=2152
+  _globals['_STREAMGENERATEIMAGERESPONSE']._serialized_end=2443
+  _globals['_LATENTKEYFRAME']._serialized_start=2445
+  _globals['_LATENTKEYFRAME']._serialized_end=2505
+  _globals['_STREAMANIMATELATENTSREQUEST']._serialized_start=2508
+  _globals['_STREAMANIMATELATENTSREQUEST']._serialized_end=2960
+  _globals['_ANIMATIONACCEPTED']._serialized_start=2962
+  _globals['_ANIMATIONACCEPTED']._serialized_end=3032
+  _globals['_ANIMATIONPROGRESS']._serialized_start=3034
+  _globals['_ANIMATIONPROGRESS']._serialized_end=3134
+  _globals['_ANIMATIONCOMPLETED']._serialized_start=3137
+  _globals['_ANIMATIONCOMPLETED']._serialized_end=3276
+  _globals['_STREAMANIMATELATENTSRESPONSE']._serialized_start=3279
+  _globals['_STREAMANIMATELATENTSRESPONSE']._serialized_end=3473
+  _globals['_GENERATORSERVICE']._serialized_start=3711
+  _globals['_GENERATORSERVICE']._serialized_end=4030
 # @@protoc_insertion_point(module_scope)

@@ -276,6 +276,7 @@ class ResolvedGeneration(_message.Message):
     NOISE_SCHEDULE_FIELD_NUMBER: _builtins.int
     STRENGTH_FIELD_NUMBER: _builtins.int
     DROPPED_PROMPT_FIELD_NUMBER: _builtins.int
+    READ_PROMPT_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Pixels."""
     height: _builtins.int
@@ -294,6 +295,8 @@ class ResolvedGeneration(_message.Message):
     """Set for image to image."""
     dropped_prompt: _builtins.str
     """Words of the prompt that the text encoder did not see. Empty when it saw all."""
+    read_prompt: _builtins.str
+    """The prompt in the language that the model was taught, where it was given in another. Empty when it was read as given."""
     @_builtins.property
     def model(self) -> _image_pb2.ModelRef:
         """The model that ran."""
@@ -311,10 +314,11 @@ class ResolvedGeneration(_message.Message):
         noise_schedule: _builtins.str = ...,
         strength: _builtins.float | None = ...,
         dropped_prompt: _builtins.str = ...,
+        read_prompt: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "model", b"model", "strength", b"strength"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "dropped_prompt", b"dropped_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "model", b"model", "noise_schedule", b"noise_schedule", "num_images", b"num_images", "num_inference_steps", b"num_inference_steps", "seed", b"seed", "strength", b"strength", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "dropped_prompt", b"dropped_prompt", "guidance_scale", b"guidance_scale", "height", b"height", "model", b"model", "noise_schedule", b"noise_schedule", "num_images", b"num_images", "num_inference_steps", b"num_inference_steps", "read_prompt", b"read_prompt", "seed", b"seed", "strength", b"strength", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__strength: _TypeAlias = _typing.Literal["strength"]  # noqa: Y015
     _WhichOneofArgType__strength: _TypeAlias = _typing.Literal["_strength", b"_strength"]  # noqa: Y015

@@ -241,6 +241,7 @@ def _scaled(
 
 
 def _resolved(row: RowSpec, num_images: int, offer: Offer, *, varies: bool) -> generator_pb2.ResolvedGeneration:
+    read = offer.pipeline.read(row.prompt)
     return generator_pb2.ResolvedGeneration(
         model=offer.model,
         width=row.width,
@@ -252,4 +253,5 @@ def _resolved(row: RowSpec, num_images: int, offer: Offer, *, varies: bool) -> g
         noise_schedule=row.noise_schedule,
         strength=row.strength if varies else None,
         dropped_prompt=offer.pipeline.unseen(row.prompt),
+        read_prompt=read if read != row.prompt else "",
     )

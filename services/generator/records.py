@@ -38,6 +38,9 @@ def step_record(order: Order, drawn: Sequence[Drawn], clock: RequestClock) -> im
         parameters["strength"] = f"{resolved.strength:g}"
     for name in sorted({name for one in drawn for name in one.chosen}):
         parameters[name] = ", ".join(one.chosen.get(name, "-") for one in drawn)
+    for name, words in (("read_prompt", resolved.read_prompt), ("dropped_prompt", resolved.dropped_prompt)):
+        if words:
+            parameters[name] = words
     return image_pb2.StepRecord(
         step_id=STEP_ID,
         service="generator",

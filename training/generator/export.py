@@ -248,7 +248,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("models/diptych-icons"))
     parser.add_argument("--student", action="store_true", help="the few-step student")
     parser.add_argument("--precision", choices=("float32", "float16", "int8"), default="int8")
-    parser.add_argument("--version", default="0.3.0", help="of the weights, for the manifest")
+    parser.add_argument("--version", default="0.3.1", help="of the weights, for the manifest")
     options = parser.parse_args()
     output: Path = options.output
     config = read_config()

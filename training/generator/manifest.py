@@ -59,7 +59,9 @@ source = {{ type = "model", model = "{model}", path = "{path}" }}
 """
 
 COMMITTED = ("model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "unet/model.onnx")
-AUTOENCODER = (
+# What a student takes from its teacher.
+SHARED = (
+    "lexicon.json",
     "vae_decoder/config.json",
     "vae_decoder/model.onnx",
     "vae_encoder/config.json",
@@ -79,8 +81,9 @@ PREVIEW = """
 
 
 def write_manifest(output: Path, version: str, config: dict[str, Any], *, student: bool, preview: str = "") -> None:
-    """Writes `output`/manifest.toml. A student draws in few steps and takes the autoencoder from its teacher's folder,
-    which lies beside it. `preview`: the table of the map for previews, which can be fitted to an entry alone."""
+    """Writes `output`/manifest.toml. A student draws in few steps and takes the autoencoder and the lexicon from its
+    teacher's folder, which lies beside it. `preview`: the table of the map for previews, which can be fitted to an
+    entry alone."""
     teacher = output.parent / "diptych-icons"
     described = "Small icons and emoji-like drawings from a short phrase, 256 x 256 px"
     sampling = config["sampling"]
@@ -93,10 +96,10 @@ def write_manifest(output: Path, version: str, config: dict[str, Any], *, studen
         preview=PREVIEW.format(table=preview) if preview else "",
         description=f"{described}; {steps} steps without guidance." if student else f"{described}.",
     )
-    own = COMMITTED if student else (*COMMITTED, *AUTOENCODER)
+    own = COMMITTED if student else (*COMMITTED, *SHARED)
     text += "".join(FILE.format(path=path, sha256=hash_of(output / path)) for path in own)
     if student:
         text += "".join(
-            BORROWED.format(path=path, sha256=hash_of(teacher / path), model=teacher.name) for path in AUTOENCODER
+            BORROWED.format(path=path, sha256=hash_of(teacher / path), model=teacher.name) for path in SHARED
         )
     (output / "manifest.toml").write_text(text)
