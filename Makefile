@@ -22,7 +22,7 @@ engines: models  ## cutting out and denoising made faster on this CPU: about two
 	$(BIN)/diptych models build isnet --engine mnn && $(BIN)/diptych models build ffdnet --engine mnn
 
 test: .venv/.dev $(BUF) $(TRITON) models  ## every test, on up to four cores
-	$(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 4 --dist loadfile
 
 soak: .venv/.dev models  ## ten minutes of callers who leave, time out and are killed
 	DIPTYCH_SOAK_SECONDS=600 $(BIN)/pytest -q -s --timeout 1800 tests/system/test_soak.py
