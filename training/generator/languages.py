@@ -5,7 +5,7 @@
 Three counts: the prompts of tongues/prompts.txt that are read word for word as the English one (equal words draw equal
 bytes); the names that Unicode's CLDR gives emoji, by other translators, which are read as the concept that the emoji
 shows (package emojibase-data, fetched by npm); and the English phrases that do not come out as they went in.
-With `--sheet` the first prompts are drawn in five languages, each below its words without the lexicon and with it.
+With `--sheet` the first prompts are drawn in five languages, on the left without the lexicon, on the right with it.
 """
 
 from __future__ import annotations
