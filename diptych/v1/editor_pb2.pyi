@@ -990,6 +990,7 @@ class Crop(_message.Message):
     TRIM_FIELD_NUMBER: _builtins.int
     MARGIN_FIELD_NUMBER: _builtins.int
     SUBJECT_ASPECT_FIELD_NUMBER: _builtins.int
+    CORNER_RADIUS_FIELD_NUMBER: _builtins.int
     aspect: _builtins.str
     """The largest rectangle of this aspect, "W:H" such as "16:9" or "1:1"."""
     subject: _builtins.bool
@@ -999,6 +1000,10 @@ class Crop(_message.Message):
     subject_aspect: _builtins.str
     """With `subject`: the smallest rectangle of this aspect, "W:H", around subject and margin; where the picture is too small
     for it, the largest in the picture. Default: the subject's own.
+    """
+    corner_radius: _builtins.float
+    """Radius of rounded corners as a share of the shorter side, more than 0, at most 0.5, which makes a square a circle. What is
+    outside is transparent, white in a JPEG. Default: the corners stay.
     """
     @_builtins.property
     def box(self) -> _image_pb2.Box:
@@ -1017,15 +1022,20 @@ class Crop(_message.Message):
         trim: Global___Trim | None = ...,
         margin: _builtins.float | None = ...,
         subject_aspect: _builtins.str = ...,
+        corner_radius: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "trim", b"trim"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_corner_radius", b"_corner_radius", "_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "corner_radius", b"corner_radius", "margin", b"margin", "subject", b"subject", "trim", b"trim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "margin", b"margin", "subject", b"subject", "subject_aspect", b"subject_aspect", "trim", b"trim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_corner_radius", b"_corner_radius", "_margin", b"_margin", "area", b"area", "aspect", b"aspect", "box", b"box", "corner_radius", b"corner_radius", "margin", b"margin", "subject", b"subject", "subject_aspect", b"subject_aspect", "trim", b"trim"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__corner_radius: _TypeAlias = _typing.Literal["corner_radius"]  # noqa: Y015
+    _WhichOneofArgType__corner_radius: _TypeAlias = _typing.Literal["_corner_radius", b"_corner_radius"]  # noqa: Y015
     _WhichOneofReturnType__margin: _TypeAlias = _typing.Literal["margin"]  # noqa: Y015
     _WhichOneofArgType__margin: _TypeAlias = _typing.Literal["_margin", b"_margin"]  # noqa: Y015
     _WhichOneofReturnType_area: _TypeAlias = _typing.Literal["box", "aspect", "subject", "trim"]  # noqa: Y015
     _WhichOneofArgType_area: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__corner_radius) -> _WhichOneofReturnType__corner_radius | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__margin) -> _WhichOneofReturnType__margin | None: ...
     @_typing.overload

@@ -42,6 +42,18 @@ async def test_the_background_goes_and_the_record_says_by_what(channel: grpc.aio
     assert response.timing.total.ToNanoseconds() >= record.timing.total.ToNanoseconds() > 0
 
 
+async def test_corners_are_cut_round_and_colours_stay_beneath(channel: grpc.aio.Channel) -> None:
+    pixels = house.picture(60, 40)
+    result, response = await house.edit(channel, pixels, op("crop", corner_radius=0.25))
+    assert np.array_equal(result[..., :3], pixels[..., :3])
+    alpha = result[..., 3]
+    assert alpha[0, 0] == 0 and 0 < alpha[2, 3] < 255 and alpha[12:-12].min() == 255
+    assert np.array_equal(alpha, alpha[::-1]) and np.array_equal(alpha, alpha[:, ::-1])
+    assert response.records[0].parameters["corner_radius"] == "0.25"
+    disc, _ = await house.edit(channel, pixels, op("crop", aspect="1:1", corner_radius=0.5))
+    assert disc.shape == (40, 40, 4) and disc[..., 3].sum() / 255 == pytest.approx(np.pi * 20**2, rel=0.005)
+
+
 async def test_a_print_lies_the_way_its_picture_does(channel: grpc.aio.Channel) -> None:
     size = {"width": 20, "height": 30}
     for shape, either_way, expected in (

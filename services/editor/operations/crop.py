@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.images import Pixels
+from diptych.images import Pixels, to_rgba
 from diptych.v1 import editor_pb2, image_pb2
 from services.editor.context import EditContext
 from services.editor.cutting.matting import extent, subject_box
@@ -21,6 +21,7 @@ class Parameters:
     """One of `box`, `aspect` (width over height) and `trim`, or the subject, when none is set.
 
     `trim`: what is taken off left, top, right and bottom, in pixels, or in shares of the sides where `relative`.
+    `corner_radius`: of rounded corners, as a share of the shorter side; with it alone all of the picture is kept.
     """
 
     box: image_pb2.Box | None
@@ -29,13 +30,16 @@ class Parameters:
     subject_aspect: float | None = None
     trim: tuple[float, float, float, float] | None = None
     relative: bool = False
+    corner_radius: float | None = None
+    whole: bool = False
 
 
 def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
     """The parameters; an area is required."""
     area = message.WhichOneof("area")
-    if area is None:
-        faults.add("does not say what to keep; set one of box, aspect, subject, trim")
+    rounded = message.HasField("corner_radius")
+    if area is None and not rounded:
+        faults.add("does not say what to keep; set one of box, aspect, subject, trim, or corner_radius")
     if area == "box" and (message.box.width == 0 or message.box.height == 0):
         (faults / "box").add("is empty; give a width and a height of at least 1")
     if area == "subject" and not message.subject:
@@ -50,6 +54,8 @@ def read(message: editor_pb2.Crop, faults: Faults) -> Parameters:
         subject_aspect=(faults / "subject_aspect").aspect(message.subject_aspect) if given["subject_aspect"] else None,
         trim=_trim(message.trim, faults / "trim") if area == "trim" else None,
         relative=message.trim.relative,
+        corner_radius=faults.number(message, "corner_radius", 0, 0.5, 0.5, open_low=True) if rounded else None,
+        whole=area is None,
     )
 
 
@@ -68,7 +74,9 @@ def _trim(message: editor_pb2.Trim, faults: Faults) -> tuple[float, float, float
 async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> Pixels:
     """The part as an array of its own."""
     height, width = image.shape[:2]
-    if parameters.box is not None:
+    if parameters.whole:
+        left, top, right, bottom = 0, 0, width, height
+    elif parameters.box is not None:
         box = parameters.box
         check_box(box, width, height, f"{context.path}.box")
         left, top, right, bottom = box.x, box.y, box.x + box.width, box.y + box.height
@@ -89,7 +97,34 @@ async def apply(image: Pixels, parameters: Parameters, context: EditContext) -> 
         context.note(margin=parameters.margin)
     context.note(box=f"{left},{top},{right - left},{bottom - top}")
     context.method("crop", "numpy")
-    return np.ascontiguousarray(image[top:bottom, left:right])
+    kept = np.ascontiguousarray(image[top:bottom, left:right])
+    if parameters.corner_radius is None:
+        return kept
+    context.note(corner_radius=parameters.corner_radius)
+    return await context.compute(with_round_corners, kept, parameters.corner_radius)
+
+
+def with_round_corners(image: Pixels, share: float) -> Pixels:
+    """(H, W, 4): the corners cut round, with a radius that is a share of the shorter side, smooth to a pixel.
+
+    Colours stay under what is transparent, so that no other colour shines through at the edge.
+    """
+    result = to_rgba(image).copy()
+    height, width = result.shape[:2]
+    radius = share * min(height, width)
+    side = math.ceil(radius)
+    # From the middle of each pixel to the middle of the circle; within half a pixel of its edge it is covered in part.
+    away = radius - (np.arange(side, dtype=np.float32) + 0.5)
+    cover = np.clip(radius - np.hypot(away[:, None], away[None, :]) + 0.5, 0, 1)
+    cover[(away < 0)[:, None] | (away < 0)[None, :]] = 1
+    for rows, columns, corner in (
+        (slice(0, side), slice(0, side), cover),
+        (slice(0, side), slice(width - side, width), cover[:, ::-1]),
+        (slice(height - side, height), slice(0, side), cover[::-1]),
+        (slice(height - side, height), slice(width - side, width), cover[::-1, ::-1]),
+    ):
+        result[rows, columns, 3] = np.rint(result[rows, columns, 3] * corner)
+    return result
 
 
 def _within(trim: tuple[float, float, float, float], relative: bool, width: int, height: int) -> tuple[int, ...]:

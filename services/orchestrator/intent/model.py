@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from diptych.engines.base import Engine
 from diptych.engines.select import open_engine
-from services.orchestrator.intent import clauses, formats, limits, ordering, phrasing, pictures, told
+from services.orchestrator.intent import clauses, corners, formats, limits, ordering, phrasing, pictures, told
 from services.orchestrator.intent.decoding import Candidate, Evidence, Float32Array, calibrated, candidates, evidence
 from services.orchestrator.intent.features import GROUPS_PER_TOKEN, FeatureReader, Features, Int64Array, letters
 from services.orchestrator.intent.files import said_of_file
@@ -66,7 +66,7 @@ class Tagging:
     features: Features
     operations: Float32Array  # (L, K + 1) logits, the last: none
     slots: Float32Array  # (L, S + 1) logits, the last: none
-    file: Mapping[str, Value]  # slots of the file, where a part of the goal says no more than that
+    file: Mapping[str, Value]  # slots of the file and of its corners, read by closed words
 
 
 class IntentModel:
@@ -102,7 +102,13 @@ class IntentModel:
             return _asked(ClarifyReason.UNREADABLE, 0.99, ())
         text, file, alone = said_of_file(text, has_image=has_image)
         if alone:
-            return _of_the_file_alone(goal, file)
+            return _by_words_alone("resize", goal, file)
+        if has_image:
+            text, cut = corners.rounded(text)
+            file |= cut
+            if cut and corners.is_all(text):
+                name = formats.mentioned(text)
+                return _by_words_alone("crop", goal, {**file, **({"format": name} if name else {})})
         said = limits.limits(text)
         if has_image and said and len(text) <= _SHORT:
             text = limits.without_limits(text)
@@ -274,10 +280,10 @@ class IntentModel:
         return drawn(goal[start:end])
 
 
-def _of_the_file_alone(goal: str, file: dict[str, Value]) -> Intent:
-    """A picture that is to be written anew: a resize to bytes or to paper."""
-    slots = MappingProxyType(file)
-    return Intent("EDIT", (IntendedOperation("resize", slots, goal),), slots, _SURE, (), None)
+def _by_words_alone(name: str, goal: str, said: dict[str, Value]) -> Intent:
+    """What closed words say all of: a resize to bytes or to paper, a crop with round corners."""
+    slots = MappingProxyType(said)
+    return Intent("EDIT", (IntendedOperation(name, slots, goal),), slots, _SURE, (), None)
 
 
 def _behind(background: int, said: Mapping[str, int]) -> dict[str, Value]:

@@ -103,7 +103,7 @@ def _operations(goal: str, read: Sequence[IntendedOperation], num_images: int) -
     found = _with_shadow(_laid_on_a_ground(found, num_images), num_images)
     detailed = [part for one in found for part in _RULES.get(one.name, _as_it_is)(one, one.clause or goal, num_images)]
     detailed = _without_echoes(_written_not_drawn(detailed))
-    detailed = _on_paper(detailed)
+    detailed = _with_round_corners(_on_paper(detailed))
     quality = shares.of_quality(goal)
     if detailed and quality is not None:
         detailed[-1] = _with(detailed[-1], quality=quality)
@@ -286,6 +286,20 @@ def _with_shadow(read: Sequence[IntendedOperation], num_images: int) -> list[Int
             added, name="replace_background", slots=MappingProxyType({"shadow": _SHADOW_STRENGTH, "own_ground": 1})
         ),
     ]
+
+
+def _with_round_corners(operations: Sequence[IntendedOperation]) -> list[IntendedOperation]:
+    """Corners are cut round at the end: by the crop that is there, or by one more."""
+    found = next((one for one in operations if "corner_radius" in one.slots), None)
+    if found is None or (found is operations[-1] and found.name == "crop" and "round" not in found.slots):
+        return list(operations)
+    cut = {name: found.slots[name] for name in ("corner_radius", "round") if name in found.slots}
+    bare = [_without(one, *cut) if one is found else one for one in operations]
+    if found.name == "crop" and found is operations[-1]:
+        bare, cut = bare[:-1], {**bare[-1].slots, **cut}
+        return [*bare, IntendedOperation("crop", MappingProxyType(cut), found.clause)]
+    at = len(bare) - (bare[-1].name == "animate")
+    return [*bare[:at], IntendedOperation("crop", MappingProxyType(cut), ""), *bare[at:]]
 
 
 def _on_paper(operations: Sequence[IntendedOperation]) -> list[IntendedOperation]:

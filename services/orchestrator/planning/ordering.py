@@ -47,6 +47,11 @@ def order_is_said(goal: str) -> bool:
     return _SAID.search(goal) is not None
 
 
+def _rank(operation: Wanted) -> int:
+    # Corners are cut round where the picture ends, so once it has its size, and before it moves.
+    return _RANK["animate"] - 1 if operation.slots.get("corner_radius") else _RANK[operation.name]
+
+
 def in_order(goal: str, operations: Sequence[Wanted]) -> tuple[list[Wanted], str]:
     """The operations as they are best done, and why that order in a sentence; empty when the goal's own is kept."""
     if order_is_said(goal):
@@ -54,7 +59,7 @@ def in_order(goal: str, operations: Sequence[Wanted]) -> tuple[list[Wanted], str
     kept: list[Wanted] = []
     for ranked, group in groupby(operations, key=lambda operation: operation.name in _RANK):
         beside = list(group)
-        kept += sorted(beside, key=lambda operation: _RANK[operation.name]) if ranked else beside
+        kept += sorted(beside, key=_rank) if ranked else beside
     if kept == list(operations):
         return kept, ""
     names = [operation.name for operation in kept]

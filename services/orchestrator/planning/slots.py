@@ -253,6 +253,15 @@ def _style_transfer(operation: editor.Operation, slots: Slots) -> None:
 
 
 def _crop(operation: editor.Operation, slots: Slots) -> None:
+    if (radius := number(slots, "corner_radius", 0.001, 0.5)) is not None:
+        operation.crop.corner_radius = radius
+        if not any(slots.get(name) for name in ("round", "trim", "aspect", "width", "object", "subject")):
+            return
+    if slots.get("round"):
+        operation.crop.subject, operation.crop.subject_aspect = True, "1:1"
+        if words(slots, "round") == "face":
+            operation.selection.label, operation.crop.margin = "face", _FACE_MARGIN
+        return
     off, relative = trim_of(words(slots, "trim"))
     if off:
         for side, amount in off.items():

@@ -91,6 +91,8 @@ _WHY = {
 def reason_for(step: v1.PlanStep, clause: str) -> str:
     """Why a step is in the plan, with the words of the goal that asked for it."""
     does = "Writes the file anew" if writes_only(step) else _DOES[operation_of(step)]
+    if step.edit.crop.HasField("corner_radius"):
+        does = "Cuts it round" if step.edit.crop.corner_radius == 0.5 else "Rounds the corners"
     return f"{does}, because the goal says “{clause.strip()}”." if clause.strip() else f"{does}."
 
 

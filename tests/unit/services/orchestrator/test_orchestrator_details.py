@@ -366,3 +366,16 @@ def test_a_size_on_paper_becomes_pixels_that_may_lie_either_way() -> None:
     assert names(plan("cut it out, 10x15 cm", ("remove_background", said))) == ["remove_background", "resize"]
     assert names(plan("crop it to the face, 10x15 cm", ("crop", {"object": "face", **said}))) == ["crop", "resize"]
     assert names(plan("set it to 300 dpi", ("resize", {"dpi": 300}))) == ["analyze"]
+
+
+def test_corners_are_cut_round_once_the_picture_has_its_size() -> None:
+    soft: Slots = {"corner_radius": 0.08}
+    made = plan("800x600 with rounded corners", ("resize", {"width": 800, "height": 600, **soft}))
+    assert names(made) == ["resize", "crop"] and made.steps[-1].reason.startswith("Rounds the corners")
+    crop = made.steps[-1].edit.crop
+    assert crop.corner_radius == pytest.approx(0.08) and crop.WhichOneof("area") is None
+    square = plan("square, rounded corners", ("crop", {"aspect": "1:1", **soft})).steps
+    assert (len(square), square[0].edit.crop.aspect) == (1, "1:1") and square[0].edit.crop.HasField("corner_radius")
+    face = plan("circular avatar", ("crop", {"corner_radius": 0.5, "round": "face"})).steps[-1].edit
+    assert (face.crop.subject_aspect, face.crop.corner_radius, face.selection.label) == ("1:1", 0.5, "face")
+    assert names(plan("round it, then a film", ("animate", soft))) == ["crop", "animate"]
