@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import torch
 
+from diptych.diffusion.languages.translation import Translator
 from diptych.diffusion.text import Encoded, TextEncoder
-from diptych.diffusion.translation import Translator
 from diptych.engines.base import Array
 from diptych.errors import FailedPrecondition
 

@@ -24,14 +24,14 @@ from diptych.diffusion.conditioning import Combination, Conditioner
 from diptych.diffusion.control import ControlNets
 from diptych.diffusion.denoiser import Denoiser, SampleGraph
 from diptych.diffusion.families import Family, family_of
+from diptych.diffusion.languages.lexicon import Lexicon
+from diptych.diffusion.languages.translation import Translator
 from diptych.diffusion.latents import Autoencoder
-from diptych.diffusion.lexicon import Lexicon
 from diptych.diffusion.pipeline import Defaults, Pipeline
 from diptych.diffusion.preview import PreviewMap
 from diptych.diffusion.references import TOKENS, References
 from diptych.diffusion.schedules import ScheduleSettings
 from diptych.diffusion.text import TextEncoder
-from diptych.diffusion.translation import Translator
 from diptych.engines import Engine, open_engine
 from diptych.engines.base import Precision
 from diptych.engines.machine import cores

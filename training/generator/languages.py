@@ -18,8 +18,8 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from diptych.diffusion.lexicon import Lexicon
-from diptych.diffusion.translation import Translator, words_of
+from diptych.diffusion.languages.lexicon import Lexicon
+from diptych.diffusion.languages.translation import Translator, words_of
 from training.generator.make_lexicon import LANGUAGES, LISTS, read_rows
 from training.generator.prepare import HERE
 from training.generator.sampling import Sampler, find

@@ -19,8 +19,8 @@ from typing import Any
 
 import inflect
 
-from diptych.diffusion.lexicon import Tongue, entries_of
-from diptych.diffusion.translation import words_of
+from diptych.diffusion.languages.lexicon import Tongue, entries_of
+from diptych.diffusion.languages.translation import words_of
 from training.generator.captions import article
 from training.generator.prepare import HERE
 

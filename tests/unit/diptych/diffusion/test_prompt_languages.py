@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from diptych.diffusion import Pipeline
 from diptych.diffusion.conditioning import Conditioner, single
-from diptych.diffusion.lexicon import Lexicon
-from diptych.diffusion.translation import Translator
+from diptych.diffusion.languages.lexicon import Lexicon
+from diptych.diffusion.languages.translation import Translator
 from diptych.errors import FailedPrecondition
 from training.generator.languages import english_phrases
 

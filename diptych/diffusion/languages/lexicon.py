@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from diptych.diffusion.inflection import APOSTROPHE, bases, fold
+from diptych.diffusion.languages.inflection import APOSTROPHE, bases, fold
 from diptych.errors import FailedPrecondition
 
 Kind = Literal["thing", "quality", "number", "particle", "unknown"]

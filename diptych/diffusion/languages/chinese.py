@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diptych.diffusion.lexicon import Piece, Tongue
+from diptych.diffusion.languages.lexicon import Piece, Tongue
 
 HAN = re.compile(r"[\u3400-\u9fff]")
 # Kana and Hangul: Han characters beside these are not Chinese.

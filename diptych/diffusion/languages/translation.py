@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 
-from diptych.diffusion import chinese
-from diptych.diffusion.inflection import APOSTROPHE
-from diptych.diffusion.lexicon import MOST_WORDS, Lexicon, Piece, Tongue
-from diptych.diffusion.phrases import described_before, in_english, made_of, with_colours
+from diptych.diffusion.languages import chinese
+from diptych.diffusion.languages.inflection import APOSTROPHE
+from diptych.diffusion.languages.lexicon import MOST_WORDS, Lexicon, Piece, Tongue
+from diptych.diffusion.languages.phrases import described_before, in_english, made_of, with_colours
 
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*['\u2019]?|(?<![\w.:,])[0-9]+(?![\w.:,])")
 _KEPT = 256

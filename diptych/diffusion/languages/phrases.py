@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from diptych.diffusion.lexicon import Lexicon, Piece
+from diptych.diffusion.languages.lexicon import Lexicon, Piece
 
 _SINGULAR_ARTICLES = ("das", "dem", "des")  # the German ones that can be nothing else
 _SOUNDS_LIKE_Y = ("uf", "uni", "eu")

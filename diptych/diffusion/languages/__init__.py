@@ -1,0 +1,1 @@
+"""Prompts in other languages, put into the English that a model was taught."""
