@@ -3,7 +3,7 @@
 
 import re
 
-_JOIN = r"(?:(?:and|then|also|und|dann|et|puis|y|luego|please|bitte)\s+)*"
+_JOIN = r"(?:(?:and|then|also|und|dann|et|puis|y|luego|please|bitte)\s+){0,3}"
 _WITH = r"(?:with|give|add|make|mit|gib|avec|donne|ajoute|con|dale|haz|pon)"
 _IT = r"(?:it|this|that|them|(?:the|this|my) (?:picture|photo|image|logo)|ihm|dem bild|-lui|a la (?:foto|imagen))"
 _NOUN = r"(?:avatar|profile (?:pic(?:ture)?|photo|image)|headshot|icon|thumbnail|badge|sticker|portrait)"

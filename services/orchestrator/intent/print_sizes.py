@@ -18,7 +18,7 @@ _UNIT = (
     r"(mm|cm|zentimeter|millimeter|centim[eè]tres?|centimeters?|cent[ií]metros?|in(?:ch(?:es)?)?\b|zoll|pouces?|"
     r"pulgadas?|\"|″|厘米|毫米|英寸)"
 )
-_LED = r"(?:(?<!\w)(?:to|at|as|for|in|of|an?|auf|als|für|in|à|en|au format|format|pour|a|al|como|para|tamaño)\s+)*"
+_LED = r"(?:(?<!\w)(?:to|at|as|for|in|of|an?|auf|als|für|in|à|en|au format|format|pour|a|al|como|para|tamaño)\s+){0,3}"
 _SIDES = re.compile(
     rf"{_LED}(?<![\w.,]){_NUMBER}\s?{_UNIT.replace('(', '(?:', 1)}?\s?(?:x|×|\*|by|mal|par|por)\s?{_NUMBER}\s?-?{_UNIT}"
     r"(?:\s(?:prints?|photos?|paper)\b)?(?![a-z])",

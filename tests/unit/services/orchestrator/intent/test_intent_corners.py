@@ -1,6 +1,9 @@
 """Rounded corners and round pictures, in five languages, and round things that are something else."""
 
+import time
+
 from services.orchestrator.intent.corners import is_all, rounded
+from services.orchestrator.intent.print_sizes import printed
 
 
 def test_corners_alone() -> None:
@@ -41,3 +44,11 @@ def test_other_round_things_stay() -> None:
         *("remove the round avatar from the corner", "make it brighter around the corners", "round up the colours"),
     ):
         assert rounded(goal) == (goal, {})
+
+
+def test_the_longest_goal_is_read_at_once() -> None:
+    started = time.perf_counter()
+    for text in ("and " * 1000, "to at " * 700 + "10x15 cm", "the some soft " * 300):
+        rounded(text)
+        printed(text)
+    assert time.perf_counter() - started < 5
