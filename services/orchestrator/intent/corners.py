@@ -33,6 +33,20 @@ _CIRCLE = re.compile(
     r"[并再请]*[把将]?(?:图片|照片|图|它)?[裁剪切做变改]*[成为]?圆形(?:头像|图片)?)(?!\w)",
     re.IGNORECASE,
 )
+_OF = r"(?:(?:the|this|my|her|his) (?:picture|photo|image|pic|face|head)|her|him|me|us|them|it|this|that)"
+# Of the picture that is there: to draw one is another wish.
+_MADE = re.compile(
+    rf"(?<!\w){_JOIN}(?:(?:make|create|cut|crop|get)\s+(?:(?:me|us)\s+)?(?:an?\s+|my\s+)?(?:circular|round) {_NOUN}"
+    rf"(?:\s+(?:of|from|out of|with)\s+{_OF})?|"
+    r"(?:mache?|erstelle?)\s+(?:(?:mir|uns)\s+)?(?:ein(?:en)?\s+)?runde[sn] (?:profilbild|avatar)"
+    r"(?:\s+(?:daraus|(?:von|mit) (?:ihr|ihm|mir|ihnen|uns)|aus (?:dem|diesem) (?:bild|foto)))?|"
+    r"(?:fai(?:s|tes)|crée[rz]?)(?:-(?:moi|nous|en))?\s+(?:une?\s+)?(?:avatar|photo de profil) ronde?"
+    r"(?:\s+(?:de|avec|à partir de) (?:(?:cette|la|ma) photo|(?:cette |l['’])image|elle|lui|moi|eux))?|"
+    r"(?:haz(?:me|nos)?|créa?(?:me|nos)|crear?)\s+(?:una?\s+)?(?:avatar|foto de perfil) (?:circular|redond[oa])"
+    r"(?:\s+(?:de|con) (?:ell[ao]s?|él|mí|(?:esta|la|mi) (?:foto|imagen)))?|"
+    r"(?:请|帮[我忙])*(?:[把将用给](?:她|他|我|它|这张?(?:照片|图片|图)))?(?:做|制作|弄|裁)(?:成|出)?一?[个张]?圆形?的?头像)(?!\w)",
+    re.IGNORECASE,
+)
 _FACE = re.compile(r"avatar|profil|headshot|portrait|perfil|头像", re.IGNORECASE)
 _LEFT_OVER = re.compile(
     r"(?:[\W_]|\b(?:please|bitte|the|it|this|picture|photo|image|make|use|i want|with|das|bild|foto|la|por favor|"
@@ -56,7 +70,7 @@ Slots = dict[str, str | float | int]
 
 def rounded(goal: str) -> tuple[str, Slots]:
     """The goal with such words blanked, and the slots of the crop that they ask for: `corner_radius` and `round`."""
-    for pattern in (_CIRCLE, _ROUNDED):
+    for pattern in (_MADE, _CIRCLE, _ROUNDED):
         said = pattern.search(goal)
         led = said is not None and _LED.match(said[0]) is not None
         if said is None or not ((led or _BEGINS.search(goal[: said.start()])) and _ENDS.match(goal[said.end() :])):

@@ -3,6 +3,7 @@
 
 import re
 
+_NUMBER = r"\d{1,5}(?:[.,]\d{1,2})? ?(?:[km]bs?|[km]o|兆)"
 _AMOUNT = re.compile(
     r"(?<![\w.,])(?P<count>\d{1,5}(?:[.,]\d{1,2})?)[\s-]?(?P<unit>[km]i?bs?|[km]o|kilo(?:bytes?|octets?)|"
     r"m[eé]ga(?:bytes?|octets?|s)?)(?![a-zà-ÿ\d])|(?P<count_zh>\d{1,5}(?:\.\d{1,2})?)\s?(?P<unit_zh>[km]i?b?|"
@@ -71,6 +72,18 @@ _AFTERWARDS = re.compile(
     r"formular|form|correo|internet|attachments?|anhang))(?!\w))*",
     re.IGNORECASE,
 )
+# What is told of the file that is there: it bounds nothing.
+_TOLD = re.compile(
+    r"(?:^|(?<=[.;,:!?。，；]))\s*(?:(?:"
+    r"(?:the|my|this) (?:photo|picture|image|file|pic|jpe?g|png) (?:is|has|weighs)"
+    r"(?: (?:over|about|around|almost|nearly|more than|already))*|"
+    r"(?:das|dieses|mein) (?:foto|bild) (?:ist|hat|wiegt)(?: (?:über|etwa|ungefähr|mehr als|fast|schon))*|"
+    r"(?:la|cette|ma) photo (?:fait|pèse)(?: (?:plus de|environ|presque|déjà))*|"
+    r"(?:la|esta|mi) (?:foto|imagen) (?:pesa|ocupa|tiene)(?: (?:más de|unos|casi|ya))*"
+    rf") {_NUMBER}(?: (?:groß|large|big|in size))?|"
+    rf"(?:这张|我的)?(?:照片|图片|图|文件)(?:有|是|超过|大概|已经)+{_NUMBER})\s*(?=[.;,:!?。，；])",
+    re.IGNORECASE,
+)
 _FAR = 160  # characters around an amount that are looked at
 _BYTES = {"k": 1000, "m": 1000**2, "ki": 1 << 10, "mi": 1 << 20}
 _ASKS = re.compile(rf"\b{_VERB}\b|压缩|控制|减小|优化", re.IGNORECASE)
@@ -83,8 +96,9 @@ def allowed(goal: str, *, has_image: bool) -> tuple[str, int | None]:
     """The goal with a part like "and keep it under 200 KB" blanked by as many spaces, and the bytes it allows.
 
     KB is 1000 bytes, so that it holds for those as well to whom it is 1024. Where there is a picture, the words that
-    ask for no more than a smaller file are blanked as well.
+    ask for no more than a smaller file are blanked as well; and what is told of the size it has.
     """
+    goal = _TOLD.sub(lambda told: " " * len(told[0]), goal)
     for said in _AMOUNT.finditer(goal):
         before, after = goal[max(0, said.start() - _FAR) : said.start()], goal[said.end() : said.end() + _FAR]
         most, less = _MOST.search(before), _OR_LESS.match(after)

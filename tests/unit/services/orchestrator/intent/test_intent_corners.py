@@ -20,6 +20,9 @@ def test_round_pictures_alone() -> None:
     for goal, around in (
         *(("make it a circle", "subject"), ("crop it to a circle", "subject"), ("make it round", "subject")),
         *(("turn this into a round avatar", "face"), ("circular avatar as png", "face")),
+        *(("make a circular avatar of her", "face"), ("make me a round headshot from this photo", "face")),
+        *(("mach mir ein rundes Profilbild aus dem Foto", "face"), ("fais un avatar rond de cette photo", "face")),
+        *(("haz un avatar circular de ella", "face"), ("做一个圆形头像", "face")),
         *(("mach das Bild rund", "subject"), ("rundes Profilbild", "face"), ("recadre en cercle", "subject")),
         *(("recorta la foto en círculo", "subject"), ("把图片裁剪成圆形", "subject"), ("圆形头像", "face")),
     ):
@@ -41,6 +44,7 @@ def test_beside_other_wishes() -> None:
 def test_other_round_things_stay() -> None:
     for goal in (
         *("darken the corners", "remove the round table", "add a circle in the corner", "turn it around"),
+        *("draw a circular avatar of a cat", "make a round icon of a dog for my app"),
         *("remove the round avatar from the corner", "make it brighter around the corners", "round up the colours"),
     ):
         assert rounded(goal) == (goal, {})

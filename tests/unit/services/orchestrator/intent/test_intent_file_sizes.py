@@ -37,6 +37,13 @@ BESIDE = [
     ("quita el fondo, máximo 500 KB", "quita el fondo,", 500_000),
     ("去掉背景，文件不超过500KB", "去掉背景，", 500_000),
 ]
+TOLD = [
+    ("the photo is over 2 MB, sharpen it", ", sharpen it"),
+    ("das Foto ist über 5 MB groß, mach es schärfer", ", mach es schärfer"),
+    ("la photo fait 8 Mo, éclaircis-la", ", éclaircis-la"),
+    ("la foto pesa más de 5 MB, hazla más clara", ", hazla más clara"),
+    ("图片超过5MB，把它变亮", "，把它变亮"),
+]
 
 
 def test_a_goal_about_the_file_alone() -> None:
@@ -64,7 +71,6 @@ def test_what_is_drawn_keeps_its_words() -> None:
     "goal",
     [
         "this 5 MB photo is too dark",
-        "the photo is over 2 MB, sharpen it",
         "at least 2 MB",
         "upscale it to 4k",
         "200k followers badge",
@@ -81,3 +87,10 @@ def test_the_longest_goal_is_read_at_once() -> None:
         started = time.perf_counter()
         allowed(text[:4000], has_image=True)
         assert time.perf_counter() - started < 2
+
+
+@pytest.mark.parametrize(("goal", "left"), TOLD)
+def test_what_is_told_of_the_file_is_no_limit(goal: str, left: str) -> None:
+    text, most = allowed(goal, has_image=True)
+    assert (text.strip(), most) == (left, None)
+    assert len(text) == len(goal)
