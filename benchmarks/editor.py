@@ -9,12 +9,14 @@ peak is over 2.5 GB or time grows faster than the pixels.
 
 import argparse
 import asyncio
+import datetime
 import io
 import json
 import math
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -73,6 +75,8 @@ that runs MNN for it. `enhance` takes noise away only where it can be seen, so i
 `upscale` asks for twice the size, at most the 50 megapixels that a server makes. Cells left empty were not measured.
 
 {table}
+Measured {dates}.
+
 {faults}
 ![time and memory over megapixels](editor.png)
 """
@@ -80,13 +84,15 @@ that runs MNN for it. `enhance` takes noise away only where it can be seen, so i
 
 @dataclass(frozen=True)
 class Cost:
-    """One operation at one size. `milliseconds` is the fastest run's; `failed` says why there is no figure."""
+    """One operation at one size. `milliseconds` is the fastest run's; `failed` says why there is no figure; `date` when
+    it was measured."""
 
     operation: str
     megapixels: float
     milliseconds: float | None = None
     peak_bytes: int | None = None
     failed: str = ""
+    date: str = ""
 
 
 def asked(name: str, width: int, height: int, other: Path) -> str:
@@ -112,7 +118,8 @@ async def measure(name: str, megapixels: float, runs: int, other: Path) -> Cost:
                 taken.append(1e3 * (time.perf_counter() - began))
         except DiptychError as error:
             return Cost(name, megapixels, failed=str(error))
-        return Cost(name, megapixels, round(min(taken), 1), peak_memory(process))
+        today = str(datetime.date.today())
+        return Cost(name, megapixels, round(min(taken), 1), peak_memory(process), date=today)
 
 
 def growth(costs: Sequence[Cost]) -> float | None:
@@ -151,7 +158,8 @@ def draw(costs: Sequence[Cost], path: Path) -> None:
     for number, name in enumerate(dict.fromkeys(cost.operation for cost in costs)):
         mine = [cost for cost in costs if cost.operation == name and not cost.failed]
         sizes = [cost.megapixels for cost in mine]
-        style = {"color": colors(number % 20), "marker": "o", "markersize": 3, "linewidth": 1.2, "label": name}
+        style = {"color": colors(number % colors.N), "marker": "o", "markersize": 3, "linewidth": 1.2, "label": name}
+        style["linestyle"] = "-" if number < colors.N else "--"
         panels[0].loglog(sizes, [(cost.milliseconds or 0) / 1e3 for cost in mine], **style)
         panels[1].plot(sizes, [(cost.peak_bytes or 0) / 1e9 for cost in mine], **style)
     panels[0].set(title="time, seconds (both axes logarithmic)", xlabel="megapixels")
@@ -193,7 +201,18 @@ def report(costs: Sequence[Cost], faults: Sequence[str], out: Path) -> None:
         "".join(f"- {fault}\n" for fault in faults)
         or "Every peak is below 2.5 GB; no time grows faster than the pixels.\n"
     )
-    (out / "editor.md").write_text(_PAGE.format(machine=machine(), table=table(costs), faults=told))
+    (out / "editor.md").write_text(
+        _PAGE.format(machine=machine(), table=table(costs), dates=_dates(costs), faults=told)
+    )
+
+
+def _dates(costs: Sequence[Cost]) -> str:
+    """Which operations were measured when, the latest first."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for cost in costs:
+        names[cost.date][f"`{cost.operation}`"] = None
+    days = sorted((date for date in names if date), reverse=True)
+    return "; ".join(f"on {day}: {', '.join(names[day])}" for day in days)
 
 
 def earlier(file: Path, measured: Sequence[Cost]) -> list[Cost]:
