@@ -11,6 +11,7 @@ from services.editor.cutting.matting import opacity
 from services.editor.filling.harmonize import lit_like
 from services.editor.pixels.color_spaces import LINEAR_OF_BYTE, to_encoded
 from services.editor.pixels.edges import bleed
+from services.editor.pixels.wide_blur import wide_blur
 
 # A shadow's darkness at full strength; its offset and softness as shares of the height of what casts it.
 _DARKEST, _SHADOW_DROP, _SHADOW_BLUR = 0.55, 0.035, 0.05
@@ -121,13 +122,7 @@ def shaded(base: Pixels, alpha: Mask, left: int, top: int, strength: float) -> P
     if place is None:
         return result
     cast[place.in_base] = alpha[place.in_overlay]
-    # A wide blur is drawn on a smaller picture; it holds no detail.
-    factor = max(1, int(blur / 6))
-    small: Any = cv2.resize(
-        cast, (-(-cast.shape[1] // factor), -(-cast.shape[0] // factor)), interpolation=cv2.INTER_AREA
-    )
-    small = cv2.GaussianBlur(small, (0, 0), blur / factor, borderType=cv2.BORDER_CONSTANT)
-    shade: Any = cv2.resize(small, cast.shape[1::-1], interpolation=cv2.INTER_LINEAR) * np.float32(_DARKEST * strength)
+    shade = wide_blur(cast, blur) * np.float32(_DARKEST * strength)
     part = result[y0:y1, x0:x1]
     if base.shape[2] == 4:
         part[...] = over(part, np.zeros_like(part[..., :3]), shade)

@@ -1,9 +1,7 @@
 """Writes words on the picture."""
 
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 
 from diptych.images import Mask, Pixels
@@ -14,6 +12,7 @@ from services.editor.faults import Faults
 from services.editor.filling.lettering import FONT, mask_of, missing, set_in
 from services.editor.filling.placing import over
 from services.editor.pixels.anchors import anchored
+from services.editor.pixels.wide_blur import wide_blur
 
 _MOST_CHARACTERS = 500
 _WHITE, _BLACK = (255, 255, 255), (16, 16, 16)
@@ -102,7 +101,7 @@ def _readable(background: Color | None, behind: Pixels) -> Color:
 def _shaded(image: Pixels, letters: Mask, place: tuple[int, int], pixels: int, color: Color) -> Pixels:
     """The picture with a soft shade around the letters, against their colour."""
     room = round(_SHADE_ROOM * pixels)
-    wide: Any = cv2.GaussianBlur(np.pad(letters, room), (0, 0), max(0.5, _SHADE_BLUR * pixels))
+    wide = wide_blur(np.pad(letters, room), max(0.5, _SHADE_BLUR * pixels))
     against = _BLACK if sum(color) > sum(_BLACK) + 200 else _WHITE
     shade = (wide * (2 * _SHADE)).clip(0, _SHADE).astype(np.float32)
     return _laid(image, shade, (place[0] - room, place[1] - room), against)
