@@ -21,18 +21,22 @@ _XL_UNET = {
 }
 
 
+def precision_on(device: str) -> torch.dtype:
+    """What denoisers are timed in: half precision on a GPU."""
+    return torch.float16 if device == "cuda" else torch.float32
+
+
 @dataclass(frozen=True)
 class Denoiser:
     """A denoiser to time: `make` builds it where torch's default device is, `inputs` are those of a batch, `graph` is
-    what its ONNX export takes, None where none is served. `side`: pixels a side of the pictures it draws; `dtype`: its
-    precision on a GPU; `compiles_blocks`: repeated blocks are compiled once, instead of the whole."""
+    what its ONNX export takes. `side`: pixels a side of the pictures it draws; `compiles_blocks`: its blocks are
+    compiled one by one, instead of the whole."""
 
     name: str
     side: int
     make: Callable[[], nn.Module]
     inputs: Callable[[int], Mapping[str, Tensor]]
     graph: Callable[[nn.Module], Graph]
-    dtype: torch.dtype = torch.float16
     compiles_blocks: bool = False
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from benchmarks.gpu_graphs import SMALL, fill, write_graphs
-from benchmarks.gpu_models import Denoiser
+from benchmarks.gpu_models import Denoiser, precision_on
 from diptych.engines.onnx import OnnxEngine
 
 # What says that the graphs are written, and that they have their weights.
@@ -41,7 +41,7 @@ def made(denoiser: Denoiser, folder: Path, device: str) -> nn.Module:
     """The denoiser on `device` with random weights, the same every time on one kind of device; its small weights are
     those in the graphs of `folder`, where there are any."""
     torch.manual_seed(0)
-    dtype = denoiser.dtype if device == "cuda" else torch.float32
+    dtype = precision_on(device)
     try:
         torch.set_default_dtype(dtype)
         with torch.device(device):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu_graphs import FOR_CUDA, FUSED, PLAIN
-from benchmarks.gpu_models import Denoiser
+from benchmarks.gpu_models import Denoiser, precision_on
 from benchmarks.gpu_prepare import DONE, specs_of
 from diptych.engines import Engine, cuda
 from diptych.engines.base import Array, Held, Precision
@@ -61,7 +61,7 @@ class Torch:
         if records and device != "cuda":
             raise Skipped("there is no NVIDIA GPU on this machine")
         self._device = device
-        self._dtype = denoiser.dtype if device == "cuda" else torch.float32
+        self._dtype = precision_on(device)
         self._records = records
         self._module: nn.Module | None = module
         self._call: Callable[..., Any] = module
